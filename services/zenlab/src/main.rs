@@ -1,2 +1,102 @@
-//! To be written.
-fn main() {}
+//! `zenlab`: the one program of the laboratory. Servers, load, and the operator's hands are its subcommands.
+//!
+//! Everything starts on the main thread and no thread is made before a subcommand runs: `server` becomes a supervisor that
+//! forks and therefore stays single-threaded for life, and `up` starts children that die with the thread that forked them.
+
+mod api;
+mod ask;
+mod doctor;
+mod failure;
+mod health;
+mod lab;
+mod list;
+mod metrics;
+mod operate;
+mod output;
+mod server;
+mod spotlight;
+mod swarming;
+mod target;
+mod token;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::Outcome;
+
+/// A laboratory of server architectures: one question, many servers.
+#[derive(Debug, Parser)]
+#[command(name = "zenlab", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole fleet on this machine with the swarm; Ctrl-C drains all
+    Up(up::Args),
+    /// Print the architectures
+    List(list::Args),
+    /// Run one server
+    Server(server::Args),
+    /// Run the load generator as a service
+    Swarm(swarming::Args),
+    /// Ask a server questions, as the chapter's client does
+    Ask(ask::Args),
+    /// Print what servers are doing
+    Status(operate::status::Args),
+    /// Read or change the settings of a running server
+    #[command(subcommand)]
+    Config(operate::config::Action),
+    /// Take no new clients; they wait in the kernel's queue
+    Pause(operate::orders::Pause),
+    /// Take new clients again
+    Resume(operate::orders::Resume),
+    /// Finish what is owed, then park or exit; follows to the end
+    Drain(operate::drain::Args),
+    /// Serve again after a drain
+    Start(operate::orders::Start),
+    /// End a server
+    Shutdown(operate::shutdown::Args),
+    /// Load some architectures harder than the others
+    Spotlight(spotlight::Args),
+    /// Exit 0 if a URL answers 200 (for images without a shell)
+    Health(health::Args),
+    /// Print this machine's limits and what can be reached
+    Doctor(doctor::Args),
+    /// Make or show the token that changes need
+    Token(token::Args),
+}
+
+fn main() -> ExitCode {
+    // clap itself ends with 2 for wrong usage and 0 for help.
+    let outcome = run(&Cli::parse().command);
+    ExitCode::from(outcome.unwrap_or_else(|failure| {
+        output::complain(&format!("zenlab: {failure}"));
+        failure.code()
+    }))
+}
+
+fn run(command: &Command) -> Outcome {
+    match command {
+        Command::Up(args) => up::run(args),
+        Command::List(args) => Ok(list::run(args)),
+        Command::Server(args) => server::run(args),
+        Command::Swarm(args) => swarming::run(args),
+        Command::Ask(args) => ask::run(args),
+        Command::Status(args) => operate::status::run(args),
+        Command::Config(action) => operate::config::run(action),
+        Command::Pause(args) => args.run(),
+        Command::Resume(args) => args.run(),
+        Command::Drain(args) => operate::drain::run(args),
+        Command::Start(args) => args.run(),
+        Command::Shutdown(args) => operate::shutdown::run(args),
+        Command::Spotlight(args) => spotlight::run(args),
+        Command::Health(args) => health::run(args),
+        Command::Doctor(args) => Ok(doctor::run(args)),
+        Command::Token(args) => token::run(args),
+    }
+}

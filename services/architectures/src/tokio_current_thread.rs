@@ -1,0 +1,144 @@
+//! An async framework, tokio, on a single thread: a task for each client, written as if it had a thread of its own.
+//!
+//! **Costs**: about what `epoll` costs, and a task's memory for each client. Code that blocks or computes long stops every
+//! client here too, only it is harder to see that it does.
+//! **Choose it** for many clients when one core is enough: the code reads like a blocking server's.
+//! **Watch** on the dashboard: context switches per question, memory per connection, both beside `epoll`.
+//! **Chapter**: "Asyncio framework", coroutine style (`tacr.py`). `tokio_multi_thread` is the same on all cores.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use chassis::{Architecture, Capacity, DatagramSocket, Endpoint, Family, Letter, Site, StreamListener, Visit, Waiting};
+use chassis::{Wants, Workers};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, Ready};
+use tokio::runtime::Builder;
+use tokio::select;
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{sleep, sleep_until, timeout};
+
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "tokio_current_thread",
+    summary: "tokio on one thread: a task for each client",
+    offset: 16,
+    family: Family::Async,
+    stream: Some(|site| run(serve_clients(site))),
+    datagram: Some(|site| run(answer_datagrams(site))),
+    workers: Workers::Ignored("one thread runs all tasks"),
+    capacity: Capacity::Connections(10_000),
+};
+
+/// Clients or datagrams taken at once, so that those already here are not kept waiting.
+const NEWCOMERS: usize = 64;
+
+/// How often a task looks for orders while its client is silent.
+const TICK: Duration = Duration::from_secs(1);
+
+fn run(server: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    Builder::new_current_thread().enable_all().build()?.block_on(server)
+}
+
+async fn serve_clients(mut site: Site<StreamListener>) -> io::Result<()> {
+    site.set_blocking(false)?;
+    let mut clients = JoinSet::new();
+    let door = watch(&site)?;
+    while site.turn() {
+        somebody_comes(&site, &door, None).await?;
+        for _ in 0..NEWCOMERS {
+            let Some(visit) = site.accept_now()? else { break };
+            clients.spawn(converse(visit));
+        }
+        while clients.try_join_next().is_some() {}
+    }
+    drop(door);
+    while !clients.is_empty() {
+        site.turn();
+        // A tick at the most: orders may still change while the last clients leave.
+        let _ = timeout(site.tick(), clients.join_next()).await;
+    }
+    Ok(())
+}
+
+/// The life of one client's task.
+async fn converse(visit: Visit) -> io::Result<()> {
+    // SAFETY: a visit keeps its descriptor until it is dropped, and the `AsyncFd` owns the visit.
+    let mut client = unsafe { AsyncFd::register(visit)? };
+    let mut alarm = pin!(sleep(TICK));
+    loop {
+        let interest = match client.get_ref().wants() {
+            Wants::ToHear => Interest::READABLE,
+            Wants::ToSpeak => Interest::WRITABLE,
+            Wants::ToWait(until) => {
+                sleep_until(until.into()).await;
+                client.get_mut().advance();
+                continue;
+            }
+            Wants::ToLeave => return Ok(()),
+        };
+        select! {
+            ready = client.ready_mut(interest) => {
+                let mut ready = ready?;
+                let visit = ready.get_inner_mut();
+                let blocked = match visit.advance() {
+                    Wants::ToSpeak => Ready::WRITABLE,
+                    _ if visit.may_have_more() => Ready::EMPTY,
+                    _ => Ready::READABLE,
+                };
+                ready.clear_ready_matching(blocked);
+            }
+            () = &mut alarm => {
+                let now = Instant::now();
+                client.get_mut().tend(now);
+                alarm.as_mut().reset(client.get_ref().deadline().min(now + TICK).into());
+            }
+        }
+    }
+}
+
+async fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Result<()> {
+    site.set_blocking(false)?;
+    let mut waiting: Waiting<Letter> = Waiting::default();
+    let door = watch(&site)?;
+    while site.turn() || !waiting.is_empty() {
+        somebody_comes(&site, &door, waiting.next()).await?;
+        for _ in 0..NEWCOMERS {
+            let Some(letter) = site.receive()? else { break };
+            match letter.wants() {
+                Wants::ToWait(until) => waiting.push(until, letter),
+                _ => site.answer_now(&letter),
+            }
+        }
+        while let Some(letter) = waiting.pop() {
+            site.answer_now(&letter);
+        }
+    }
+    Ok(())
+}
+
+/// A descriptor of the endpoint for tokio to watch. It keeps the endpoint open, so it must go when the site's own goes.
+fn watch<S: Endpoint>(site: &Site<S>) -> io::Result<AsyncFd<OwnedFd>> {
+    let door = site.as_fd().try_clone_to_owned()?;
+    // SAFETY: the `AsyncFd` owns the descriptor, and nobody can replace it.
+    Ok(unsafe { AsyncFd::register_with_interest(door, Interest::READABLE)? })
+}
+
+/// Waits until somebody comes, a tick at the most. Tokio reports news only once, so it is not asked while somebody may
+/// still wait.
+async fn somebody_comes<S: Endpoint>(
+    site: &Site<S>,
+    door: &AsyncFd<OwnedFd>,
+    timer: Option<Instant>,
+) -> io::Result<()> {
+    let tick = site.tick_until(timer);
+    if !site.is_open() {
+        sleep(tick).await;
+    } else if site.may_have_more() {
+        yield_now().await;
+    } else if let Ok(ready) = timeout(tick, door.readable()).await {
+        ready?.clear_ready();
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! The clients of a readiness loop: who they are, what each wants, and when somebody's time is up.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Instant;
+
+use crate::socket::TICK;
+use crate::talk::Wants;
+use crate::visit::Visit;
+
+/// The clients of one loop, by descriptor.
+///
+/// The loop asks the kernel which of them are ready and lets those [`advance`](Self::advance); it calls
+/// [`tend`](Self::tend) once a turn for those whose time is up. Nothing here waits.
+#[derive(Default)]
+pub struct Crowd {
+    visits: HashMap<RawFd, Visit>,
+    timers: BinaryHeap<Reverse<(Instant, RawFd)>>,
+    next_round: Option<Instant>,
+}
+
+/// A client that wants something else than before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// The client's descriptor. It is closed, or about to be, if the client wants to leave.
+    pub client: RawFd,
+    /// What the loop should watch it for from now on.
+    pub wants: Wants,
+}
+
+impl Crowd {
+    /// Whether nobody is there.
+    pub fn is_empty(&self) -> bool {
+        self.visits.is_empty()
+    }
+
+    /// How many are there.
+    pub fn len(&self) -> usize {
+        self.visits.len()
+    }
+
+    /// Takes a client in, who wants to be heard.
+    pub fn welcome(&mut self, visit: Visit) -> RawFd {
+        let client = visit.as_raw_fd();
+        self.visits.insert(client, visit);
+        client
+    }
+
+    /// The client with this descriptor.
+    pub fn get(&self, client: RawFd) -> Option<&Visit> {
+        self.visits.get(&client)
+    }
+
+    /// Everybody with what they want.
+    pub fn iter(&self) -> impl Iterator<Item = (&Visit, Wants)> {
+        self.visits.values().map(|visit| (visit, visit.wants()))
+    }
+
+    /// Does for a client what it wants, as far as that is possible without waiting. A client that wants to leave is gone.
+    pub fn advance(&mut self, client: RawFd) -> Option<Change> {
+        self.go_on(client, Visit::advance)
+    }
+
+    /// When somebody's waiting ends: the loop must not sleep beyond it.
+    pub fn next_timer(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((until, _))| *until)
+    }
+
+    /// Goes on with those who have waited long enough, and, once a tick, ends the conversations whose time is up.
+    pub fn tend(&mut self) -> Vec<Change> {
+        let now = Instant::now();
+        let mut changes = Vec::new();
+        while let Some(client) = self.pop_timer(now) {
+            changes.extend(self.advance(client));
+        }
+        if self.next_round.is_none_or(|next| now >= next) {
+            self.next_round = Some(now + TICK);
+            for client in self.overdue(now) {
+                changes.extend(self.go_on(client, |visit| visit.tend(now)));
+            }
+        }
+        changes
+    }
+
+    fn pop_timer(&mut self, now: Instant) -> Option<RawFd> {
+        self.next_timer().filter(|&until| until <= now)?;
+        self.timers.pop().map(|Reverse((_, client))| client)
+    }
+
+    fn overdue(&self, now: Instant) -> Vec<RawFd> {
+        self.visits.iter().filter(|(_, visit)| visit.deadline() <= now).map(|(&client, _)| client).collect()
+    }
+
+    fn go_on(&mut self, client: RawFd, step: impl FnOnce(&mut Visit) -> Wants) -> Option<Change> {
+        let visit = self.visits.get_mut(&client)?;
+        let wanted = visit.wants();
+        let wants = step(visit);
+        match wants {
+            Wants::ToLeave => drop(self.visits.remove(&client)),
+            Wants::ToWait(until) if wants != wanted => self.timers.push(Reverse((until, client))),
+            _ => {}
+        }
+        (wants != wanted).then_some(Change { client, wants })
+    }
+}
+
+/// Datagrams whose answers cost a wait.
+pub struct Waiting<T> {
+    timers: BinaryHeap<Reverse<(Instant, u64)>>,
+    items: HashMap<u64, T>,
+    number: u64,
+}
+
+impl<T> Default for Waiting<T> {
+    fn default() -> Self {
+        Self { timers: BinaryHeap::new(), items: HashMap::new(), number: 0 }
+    }
+}
+
+impl<T> Waiting<T> {
+    /// Keeps `item` until then.
+    pub fn push(&mut self, until: Instant, item: T) {
+        self.number += 1;
+        self.timers.push(Reverse((until, self.number)));
+        self.items.insert(self.number, item);
+    }
+
+    /// When the next one's time comes.
+    pub fn next(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((until, _))| *until)
+    }
+
+    /// One whose time has come.
+    pub fn pop(&mut self) -> Option<T> {
+        self.next().filter(|&until| until <= Instant::now())?;
+        let Reverse((_, number)) = self.timers.pop()?;
+        self.items.remove(&number)
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.timers.is_empty()
+    }
+}

@@ -1,0 +1,339 @@
+//! The shared memory between supervisor, control plane and data planes.
+//!
+//! One anonymous `MAP_SHARED` mapping, made before the first fork, that every process of a container has at the same
+//! address. Orders and settings travel to the data planes through it, and what happens there comes back as counters, so a
+//! question costs a few relaxed additions and no message. Counters outlive the worker that writes them: none ever falls.
+//!
+//! Who writes what, so that no counter needs a locked instruction:
+//! - [`Slot`]: its one worker;
+//! - [`Settings`] and [`Orders`]: the control plane;
+//! - everything else: the supervisor, unless a field says otherwise.
+
+mod count;
+mod settings;
+mod slot;
+
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+pub use count::{Counter, DURATION_BOUNDS, Gauge, Histogram, Usage};
+pub use settings::{Live, LiveValue, Settings};
+pub use slot::{Closed, Dropped, Rejected, Slot};
+
+/// The most endpoints that one container serves: one of each transport.
+pub const MAX_ENDPOINTS: usize = 4;
+
+/// The most workers of one endpoint, and so the most threads or processes that serve a connection each.
+pub const MAX_SLOTS: usize = 4096;
+
+/// Everything that the processes of one container share.
+#[repr(C)]
+pub struct Page {
+    /// What the control plane asks the supervisor for.
+    pub orders: Orders,
+    /// The settings that hold now.
+    pub settings: Settings,
+    /// What the container does now; a [`State`]. Written by the supervisor, obeyed by the workers.
+    state: AtomicU32,
+    /// When `state` began, in nanoseconds of the monotonic clock.
+    state_since: AtomicU64,
+    /// Whether the drain that goes on is a fast one: no grace for anybody.
+    drain_fast: AtomicU32,
+    /// When the drain began, in nanoseconds of the monotonic clock.
+    drain_began: AtomicU64,
+    /// When the container started, in nanoseconds of the monotonic clock.
+    pub started: Gauge,
+    /// How many endpoints are in use.
+    pub endpoint_count: AtomicU32,
+    /// How often the control plane was started again.
+    pub control_restarts: Counter,
+    /// The process id of the control plane.
+    pub control_pid: Gauge,
+    /// How often SIGHUP asked for the settings file to be read again.
+    pub reload_requests: Counter,
+    /// Log lines that nobody read in time. Any process adds to it.
+    pub log_lines_dropped: AtomicU64,
+    /// CPU time and switches of control planes that have ended.
+    pub control_ended: Usage,
+    /// One area for each endpoint.
+    endpoints: [EndpointPage; MAX_ENDPOINTS],
+}
+
+/// What the container does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum State {
+    /// Not every data plane has begun to serve.
+    Starting = 0,
+    /// Serving.
+    Ready = 1,
+    /// Serving the clients it has, taking no new ones.
+    Paused = 2,
+    /// Finishing with its clients.
+    Draining = 3,
+    /// Drained; only the control plane is left, and `start` brings the rest back.
+    Parked = 4,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 5] = [Self::Starting, Self::Ready, Self::Paused, Self::Draining, Self::Parked];
+
+    /// The name that the API and the metrics use.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+            Self::Parked => "parked",
+        }
+    }
+}
+
+/// What the control plane can ask the supervisor for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Order {
+    /// Take new clients again.
+    Resume = 1,
+    /// Take no new clients.
+    Pause = 2,
+    /// Finish, then park.
+    DrainToPark = 3,
+    /// Finish, then exit.
+    DrainToExit = 4,
+    /// Exit without grace.
+    FastExit = 5,
+    /// Leave the parked state.
+    Start = 6,
+}
+
+/// The control plane's way to the supervisor: the newest order, and how many there were.
+#[repr(C)]
+pub struct Orders {
+    number: AtomicU64,
+    order: AtomicU32,
+    /// When a pause ends by itself, in nanoseconds of the monotonic clock; 0 is never.
+    pause_until: AtomicU64,
+}
+
+impl Orders {
+    /// Gives an order. `pause_for` only matters for [`Order::Pause`].
+    pub fn give(&self, order: Order, pause_for: Option<Duration>) {
+        let until = pause_for.map_or(0, |time| monotonic_ns() + time.as_nanos() as u64);
+        self.pause_until.store(until, Ordering::Relaxed);
+        self.order.store(order as u32, Ordering::Relaxed);
+        self.number.fetch_add(1, Ordering::Release);
+    }
+
+    /// The newest order, if there was one since number `seen`, which is moved on.
+    pub fn take(&self, seen: &mut u64) -> Option<Order> {
+        let number = self.number.load(Ordering::Acquire);
+        if number == *seen {
+            return None;
+        }
+        *seen = number;
+        [Order::Resume, Order::Pause, Order::DrainToPark, Order::DrainToExit, Order::FastExit, Order::Start]
+            .into_iter()
+            .find(|order| *order as u32 == self.order.load(Ordering::Relaxed))
+    }
+
+    /// When a pause ends by itself.
+    pub fn pause_until(&self) -> Option<u64> {
+        Some(self.pause_until.load(Ordering::Relaxed)).filter(|&until| until != 0)
+    }
+}
+
+/// What belongs to one endpoint.
+#[repr(C, align(64))]
+pub struct EndpointPage {
+    /// The process id of the data plane's leader; 0 while there is none.
+    pub leader: Gauge,
+    /// Data planes or workers that ended by a signal or an error and were replaced. Written by whoever reaps them.
+    pub restarts_crashed: AtomicU64,
+    /// Workers that ended by a panic outside of a conversation and were replaced.
+    pub restarts_panicked: AtomicU64,
+    /// How long the last respawn of the leader took, from its death to its successor's first turn, in nanoseconds.
+    pub last_respawn: Gauge,
+    /// Which death of a leader `last_respawn` belongs to, in nanoseconds of the monotonic clock.
+    pub respawn_of: Gauge,
+    /// When a worker last looked for orders, in nanoseconds of the monotonic clock. Any worker writes it.
+    pub heartbeat: Gauge,
+    /// Clients that wait in the accept queue.
+    pub queue_length: Gauge,
+    /// How many may wait there.
+    pub queue_limit: Gauge,
+    /// Bytes of datagrams that wait in the socket's buffer.
+    pub datagram_queue: Gauge,
+    /// Size of that buffer as the kernel counts it, in bytes.
+    pub datagram_buffer: Gauge,
+    /// Datagrams that found the buffer full.
+    pub datagram_drops: Gauge,
+    /// How many workers there are. Written by the data plane's leader.
+    pub running: Gauge,
+    /// How long it took to make a worker, thread or process. Written by the leader.
+    pub spawn: Histogram,
+    /// What the leader has used so far, with the children that it has reaped. Written by the leader.
+    pub leading: Usage,
+    /// What the processes used that the supervisor has reaped.
+    pub ended: Usage,
+    /// Answers that were owed when a conversation was closed by force in a drain. Any worker adds to it.
+    pub drain_lost: AtomicU64,
+    /// Conversations in mid-question that were closed in a drain. Any worker adds to it.
+    pub drain_retryable: AtomicU64,
+    /// Open conversations when the drain began.
+    pub drain_open: Gauge,
+    /// Answers up to the moment the drain began.
+    pub drain_answered_before: Gauge,
+    /// Forced closes up to the moment the drain began.
+    pub drain_forced_before: Gauge,
+    /// How many slots were ever used. Control reads no further: reading a shared page allocates it.
+    high_water: AtomicU32,
+    slots: [Slot; MAX_SLOTS],
+}
+
+impl Page {
+    /// Maps a page, all zero.
+    pub fn map() -> io::Result<&'static Self> {
+        // SAFETY: a fresh anonymous mapping of the struct's size, page-aligned, zero-filled by the kernel. Every field is
+        // an atomic integer for which zero is valid. It is never unmapped, so 'static holds.
+        unsafe {
+            let memory = rustix::mm::mmap_anonymous(
+                std::ptr::null_mut(),
+                size_of::<Self>(),
+                rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE,
+                rustix::mm::MapFlags::SHARED,
+            )?;
+            Ok(&*memory.cast::<Self>())
+        }
+    }
+
+    /// The endpoints in use.
+    pub fn endpoints(&self) -> &[EndpointPage] {
+        &self.endpoints[..self.endpoint_count.load(Ordering::Relaxed) as usize]
+    }
+
+    /// What the container does.
+    pub fn state(&self) -> State {
+        let state = self.state.load(Ordering::Acquire);
+        State::ALL.into_iter().find(|known| *known as u32 == state).unwrap_or(State::Starting)
+    }
+
+    /// How long it has done so.
+    pub fn in_state(&self) -> Duration {
+        Duration::from_nanos(monotonic_ns().saturating_sub(self.state_since.load(Ordering::Relaxed)))
+    }
+
+    /// Changes the state. Only the supervisor does.
+    pub fn set_state(&self, state: State) {
+        self.state_since.store(monotonic_ns(), Ordering::Relaxed);
+        self.state.store(state as u32, Ordering::Release);
+    }
+
+    /// Begins a drain, or makes the one that goes on a fast one, without giving anybody more time.
+    pub fn begin_drain(&self, fast: bool) {
+        if self.state() != State::Draining {
+            self.drain_fast.store(0, Ordering::Relaxed);
+            self.drain_began.store(monotonic_ns(), Ordering::Relaxed);
+        }
+        if fast {
+            self.drain_fast.store(1, Ordering::Relaxed);
+        }
+        if self.state() != State::Draining {
+            self.set_state(State::Draining);
+        }
+    }
+
+    /// The clock of the drain that goes on, if one does.
+    pub fn drain(&self) -> Option<DrainClock> {
+        (self.state() == State::Draining).then(|| DrainClock {
+            began: instant_of(self.drain_began.load(Ordering::Relaxed)),
+            fast: self.drain_fast.load(Ordering::Relaxed) != 0,
+            timeout: self.settings.live().drain_timeout,
+        })
+    }
+}
+
+/// One clock for all clients of a drain (`reliability`: the ends are shared, nobody's wait begins anew).
+#[derive(Debug, Clone, Copy)]
+pub struct DrainClock {
+    /// When it began.
+    pub began: Instant,
+    fast: bool,
+    timeout: Duration,
+}
+
+impl DrainClock {
+    /// How long an idle client may still ask.
+    const IDLE_GRACE: Duration = Duration::from_millis(250);
+    /// How long a question that was begun may take to end.
+    const PARTIAL_GRACE: Duration = Duration::from_secs(2);
+    /// How long a fast drain takes in all.
+    const FAST: Duration = Duration::from_secs(1);
+
+    /// When idle conversations end.
+    pub fn idle_end(&self) -> Instant {
+        self.began + if self.fast { Duration::ZERO } else { Self::IDLE_GRACE.min(self.timeout) }
+    }
+
+    /// When conversations in the middle of a question end.
+    pub fn partial_end(&self) -> Instant {
+        self.began + if self.fast { Duration::ZERO } else { Self::PARTIAL_GRACE.min(self.timeout) }
+    }
+
+    /// When every conversation ends, whatever is owed.
+    pub fn end(&self) -> Instant {
+        self.began + if self.fast { Self::FAST.min(self.timeout) } else { self.timeout }
+    }
+}
+
+impl EndpointPage {
+    /// The slots that were ever used.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots[..self.high_water.load(Ordering::Acquire) as usize]
+    }
+
+    /// The slot of worker `index`, which counts as used from now on.
+    ///
+    /// # Panics
+    /// If `index` is not below [`MAX_SLOTS`]; the ranges of `workers` and `max_connections` see to that.
+    pub fn slot(&self, index: usize) -> &Slot {
+        self.high_water.fetch_max(index as u32 + 1, Ordering::AcqRel);
+        &self.slots[index]
+    }
+
+    /// Sums one counter over all workers.
+    pub fn sum(&self, counter: impl Fn(&Slot) -> u64) -> u64 {
+        self.slots().iter().map(counter).sum()
+    }
+
+    /// Conversations that are open now.
+    pub fn open(&self) -> u64 {
+        // Closed first: what opens in between must not make the difference negative.
+        let closed = self.sum(Slot::closed_in_all);
+        self.sum(|slot| slot.accepted.get()).saturating_sub(closed)
+    }
+
+    /// Settles the books of processes that are gone: what they had open counts as crashed, and they publish nothing more.
+    /// `is_gone` says whether a slot's owner has ended.
+    pub fn settle(&self, is_gone: impl Fn(&Slot) -> bool) {
+        for slot in self.slots().iter().filter(|slot| slot.owner.get() != 0 && is_gone(slot)) {
+            slot.settle();
+        }
+    }
+}
+
+/// The monotonic clock in nanoseconds; the same in every process of a machine.
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// An instant of another process, given as [`monotonic_ns`].
+pub fn instant_of(ns: u64) -> Instant {
+    let now = Instant::now();
+    let age = Duration::from_nanos(monotonic_ns().saturating_sub(ns));
+    now.checked_sub(age).unwrap_or(now)
+}

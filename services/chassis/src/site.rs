@@ -1,0 +1,410 @@
+//! All that an architecture sees: an endpoint, its clients, and orders to obey.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use zen::error;
+
+use crate::desk::{self, Desk, Role};
+use crate::letter::{Arrived, Letter};
+use crate::linger::{self, linger};
+use crate::page::{DrainClock, EndpointPage, Page, Rejected, State};
+use crate::socket::{DatagramSocket, Stream, StreamListener, TICK};
+use crate::talk::Talk;
+use crate::visit::Visit;
+
+/// How often a paused worker looks whether the pause is over.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long after the last partial question's end a worker still takes clients that queue, in a drain under load.
+const LAST_CLIENTS: Duration = Duration::from_secs(1);
+
+/// How many clients or datagrams are turned away at once before those that are here have their turn.
+const AT_ONCE: usize = 256;
+
+/// How long a drained endpoint must stay empty: what was on its way arrives meanwhile.
+const LAST_LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+
+/// An endpoint as one worker has it. `S` is the socket: [`StreamListener`] or [`DatagramSocket`].
+///
+/// Every method that waits does so for a tick at the most (100 ms), so that orders are heard in time. When it is dropped,
+/// the streams that it closed first get their second to end.
+pub struct Site<S> {
+    desk: Desk,
+    index: usize,
+    /// `None` when the worker has taken its last client: the endpoint must not stay open for its sake.
+    socket: Option<S>,
+    /// Whether somebody may wait beyond the last one who was taken.
+    more: bool,
+    backoff: BackOff,
+}
+
+/// A socket that workers can share.
+pub trait Endpoint: AsFd + Sized + Send {
+    /// Another handle of the same socket.
+    fn share(&self) -> io::Result<Self>;
+}
+
+impl Endpoint for StreamListener {
+    fn share(&self) -> io::Result<Self> {
+        self.try_clone()
+    }
+}
+
+impl Endpoint for DatagramSocket {
+    fn share(&self) -> io::Result<Self> {
+        self.try_clone()
+    }
+}
+
+impl<S: Endpoint> Site<S> {
+    pub(crate) fn new(page: &'static Page, endpoint: &'static EndpointPage, socket: S) -> Self {
+        let desk = Desk { page, endpoint, slot: endpoint.slot(0), role: Role::Leader };
+        desk.slot.take(std::process::id());
+        endpoint.running.set(1);
+        desk.sit();
+        Self { desk, index: 0, socket: Some(socket), more: false, backoff: BackOff::default() }
+    }
+
+    /// The site as a worker thread with number `index` has it.
+    pub fn for_thread(&self, index: usize) -> io::Result<Self> {
+        self.worker(index, Role::Thread)
+    }
+
+    /// The site as a worker process with number `index` has it.
+    pub fn for_process(&self, index: usize) -> io::Result<Self> {
+        self.worker(index, Role::Child)
+    }
+
+    fn worker(&self, index: usize, role: Role) -> io::Result<Self> {
+        let socket = self.socket.as_ref().map(Endpoint::share).transpose()?;
+        let slot = self.desk.endpoint.slot(index);
+        Ok(Self { desk: Desk { slot, role, ..self.desk }, index, socket, more: false, backoff: BackOff::default() })
+    }
+
+    /// The worker's number.
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// How many workers the endpoint should have now.
+    pub fn workers(&self) -> usize {
+        self.desk.page.settings.live().workers
+    }
+
+    /// For a worker that serves one client at a time: whether to go on. Sits out a pause. False when the server is drained
+    /// and nobody waits any more, or when there are fewer workers to be than this one's number.
+    pub fn proceed(&mut self) -> bool {
+        self.look_for_orders();
+        while self.state() == State::Paused && self.is_wanted() {
+            thread::sleep(PAUSE);
+            self.look_for_orders();
+        }
+        self.is_wanted() && !self.has_left()
+    }
+
+    /// For a leader of workers: waits a part of a tick. False when the server drains: its copy of the socket is closed
+    /// then, and the workers that it waits for leave by themselves.
+    pub fn lead(&mut self) -> bool {
+        self.desk.role = Role::Manager;
+        self.look_for_orders();
+        if self.is_draining() {
+            self.socket = None;
+            return false;
+        }
+        thread::sleep(TICK / 4);
+        true
+    }
+
+    /// Makes a worker by `spawn`, and notes how long that took.
+    pub fn hire<W>(&self, spawn: impl FnOnce() -> io::Result<W>) -> Option<W> {
+        let began = Instant::now();
+        match spawn() {
+            Ok(worker) => {
+                self.desk.endpoint.spawn.record(began.elapsed(), 1);
+                Some(worker)
+            }
+            Err(error) => {
+                // The limit of processes may have been reached; the next tick tries again.
+                tracing::warn!(event = "worker_not_started", %error, "a worker could not be started");
+                None
+            }
+        }
+    }
+
+    /// Says that process `pid` is worker `index`.
+    pub fn enlist(&self, index: usize, pid: u32) {
+        self.desk.endpoint.slot(index).take(pid);
+    }
+
+    /// Says that worker `index` has ended. One that was still wanted counts as crashed: whoever it served is gone.
+    pub fn dismiss(&self, index: usize) {
+        self.desk.endpoint.slot(index).settle();
+        if index < self.workers() && !self.is_draining() {
+            self.desk.endpoint.restarts_crashed.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(event = "worker_lost", worker = index, "a worker ended before its time and is replaced");
+        }
+    }
+
+    /// Says how many workers there are.
+    pub fn report_running(&self, workers: usize) {
+        self.desk.endpoint.running.set(workers as u64);
+    }
+
+    /// For a loop that serves many clients: looks for orders. False when no more clients are taken, because the server is
+    /// drained; the loop ends when the clients it has are gone as well.
+    pub fn turn(&mut self) -> bool {
+        self.look_for_orders();
+        if self.is_draining() && !self.somebody_waits() {
+            self.socket = None;
+        }
+        !self.has_left()
+    }
+
+    /// Whether a loop should watch the endpoint now: not in a pause, and not for a moment after accept(2) found no
+    /// descriptor, for it would find none again at once (seen: 439,000 errors in 2 s).
+    pub fn is_open(&self) -> bool {
+        self.socket.is_some() && self.state() != State::Paused && self.backoff.is_over()
+    }
+
+    /// Whether the worker still holds the endpoint's socket, open for clients or not.
+    pub const fn has_socket(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// Whether somebody may still wait after the last accept or receive: for loops that hear of news only once
+    /// (edge-triggered).
+    pub const fn may_have_more(&self) -> bool {
+        self.more
+    }
+
+    /// How long a loop may wait for events, and no longer.
+    pub fn tick(&self) -> Duration {
+        self.backoff.left().map_or(TICK, |left| left.min(TICK))
+    }
+
+    /// The same as [`Self::tick`], but not beyond `moment`.
+    pub fn tick_until(&self, moment: Option<Instant>) -> Duration {
+        moment.map_or(self.tick(), |moment| self.tick().min(moment.saturating_duration_since(Instant::now())))
+    }
+
+    /// Counts one turn of a loop: how many events it brought after how long a wait.
+    pub fn count_turn(&self, events: usize, waited: Duration) {
+        self.desk.slot.loop_iterations.add(1);
+        self.desk.slot.loop_events.add(events as u64);
+        self.desk.slot.loop_wait.add(waited.as_nanos() as u64);
+    }
+
+    /// Whether the server finishes with its clients.
+    pub fn is_draining(&self) -> bool {
+        self.state() == State::Draining
+    }
+
+    fn look_for_orders(&mut self) {
+        self.desk.sit();
+        desk::tick(Instant::now());
+        linger::sweep();
+        if self.drain().is_some_and(|drain| Instant::now() > drain.partial_end() + LAST_CLIENTS) {
+            self.socket = None;
+        }
+    }
+
+    fn state(&self) -> State {
+        self.desk.page.state()
+    }
+
+    fn drain(&self) -> Option<DrainClock> {
+        self.desk.page.drain()
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.index == 0 || self.index < self.workers()
+    }
+
+    const fn has_left(&self) -> bool {
+        self.socket.is_none()
+    }
+
+    fn somebody_waits(&self) -> bool {
+        self.socket.as_ref().is_some_and(|socket| {
+            let mut fds = [PollFd::new(socket, PollFlags::IN)];
+            !matches!(poll(&mut fds, Some(&LAST_LOOK)), Ok(0))
+        })
+    }
+
+    /// Nobody waited: in a drain that was the last look.
+    fn found_nobody(&mut self) {
+        if self.is_draining() && !self.somebody_waits() {
+            self.socket = None;
+        }
+    }
+}
+
+impl<S> Drop for Site<S> {
+    fn drop(&mut self) {
+        self.socket = None;
+        linger::finish();
+    }
+}
+
+impl<S: AsFd> AsFd for Site<S> {
+    /// The endpoint's socket.
+    ///
+    /// # Panics
+    /// When the last client was taken: see [`Site::is_open`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_ref().expect("an endpoint is only watched while it is open").as_fd()
+    }
+}
+
+impl Site<StreamListener> {
+    /// Switches between calls that wait for a client and calls that do not. For all workers of an endpoint at once.
+    pub fn set_blocking(&self, blocking: bool) -> io::Result<()> {
+        self.socket.as_ref().map_or(Ok(()), |socket| socket.set_blocking(blocking))
+    }
+
+    /// accept(2): waits for a client, whose stream will block. `None` after a tick.
+    pub fn accept(&mut self) -> io::Result<Option<Visit>> {
+        Ok(self.accept_stream(true)?.map(|(stream, talk)| Visit::new(talk, stream)))
+    }
+
+    /// accept(2) without waiting, for a client whose stream will not block. `None` if nobody waits, or if nobody can be
+    /// taken for a moment.
+    pub fn accept_now(&mut self) -> io::Result<Option<Visit>> {
+        Ok(self.accept_stream(false)?.map(|(stream, talk)| Visit::new(talk, stream)))
+    }
+
+    /// As [`Self::accept_now`], for code that keeps the stream itself.
+    pub fn greet(&mut self) -> io::Result<Option<(Stream, Talk)>> {
+        self.accept_stream(false)
+    }
+
+    fn accept_stream(&mut self, blocking: bool) -> io::Result<Option<(Stream, Talk)>> {
+        self.more = true;
+        for _ in 0..AT_ONCE {
+            let Some(listener) = &self.socket else { break };
+            match listener.accept(blocking) {
+                Ok((stream, _)) if self.is_full() => self.turn_away(stream),
+                Ok((stream, peer)) => {
+                    self.backoff.end();
+                    let talk = Talk::new(self.desk, stream.transport(), peer.as_ref());
+                    return Ok(Some((stream, talk)));
+                }
+                Err(error) => {
+                    self.accept_failed(&error, blocking)?;
+                    break;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether there are as many conversations as there may be.
+    fn is_full(&self) -> bool {
+        self.desk.endpoint.open() >= self.desk.page.settings.live().max_connections as u64
+    }
+
+    fn turn_away(&self, stream: Stream) {
+        self.desk.slot.rejected[Rejected::MaxConnections as usize].add(1);
+        // One short write into an empty buffer; if even that fails, the client sees the end of the stream.
+        let _ = stream.write(error::BUSY.as_bytes());
+        linger(stream);
+    }
+
+    fn accept_failed(&mut self, error: &io::Error, blocking: bool) -> io::Result<()> {
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::AGAIN) => {
+                self.more = false;
+                self.found_nobody();
+            }
+            // The client was gone before it was taken, or a signal came.
+            Some(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                self.desk.slot.accept_errors.add(1);
+                let pause = self.backoff.begin();
+                if blocking {
+                    thread::sleep(pause);
+                }
+            }
+            _ => return Err(io::Error::new(error.kind(), format!("accept failed: {error}"))),
+        }
+        Ok(())
+    }
+}
+
+impl Site<DatagramSocket> {
+    /// Switches between calls that wait for a datagram and calls that do not.
+    pub fn set_blocking(&self, blocking: bool) -> io::Result<()> {
+        self.socket.as_ref().map_or(Ok(()), |socket| socket.set_blocking(blocking))
+    }
+
+    /// recvmsg(2): waits for a datagram that gets an answer. `None` after a tick, or if there is none.
+    pub fn receive(&mut self) -> io::Result<Option<Letter>> {
+        self.more = true;
+        for _ in 0..AT_ONCE {
+            let Some(socket) = &self.socket else { break };
+            match Letter::receive(self.desk, socket, !self.is_draining())? {
+                Arrived::Letter(letter) => return Ok(Some(letter)),
+                Arrived::Dropped => {}
+                Arrived::Tick => break,
+                Arrived::Nothing => {
+                    self.more = false;
+                    self.found_nobody();
+                    break;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// sendto(2): answers a datagram, after whatever the answer costs.
+    pub fn answer(&self, letter: &Letter) {
+        if let crate::Wants::ToWait(until) = letter.wants() {
+            thread::sleep(until.saturating_duration_since(Instant::now()));
+        }
+        self.answer_now(letter);
+    }
+
+    /// sendto(2): answers a datagram whose costs are paid.
+    pub fn answer_now(&self, letter: &Letter) {
+        if let Some(socket) = &self.socket {
+            letter.send(self.desk, socket);
+        }
+    }
+}
+
+/// A pause after accept(2) failed for want of something: 10 ms, doubling to 100 ms, until it succeeds.
+#[derive(Debug, Default)]
+struct BackOff {
+    pause: Duration,
+    until: Option<Instant>,
+}
+
+impl BackOff {
+    const FIRST: Duration = Duration::from_millis(10);
+    const MOST: Duration = Duration::from_millis(100);
+
+    fn begin(&mut self) -> Duration {
+        self.pause = (self.pause * 2).clamp(Self::FIRST, Self::MOST);
+        self.until = Some(Instant::now() + self.pause);
+        self.pause
+    }
+
+    const fn end(&mut self) {
+        self.pause = Duration::ZERO;
+        self.until = None;
+    }
+
+    fn left(&self) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+    }
+
+    fn is_over(&self) -> bool {
+        self.left().is_none()
+    }
+}

@@ -1,0 +1,507 @@
+//! The supervisor: process 1 of a container, single-threaded for life, so that it may fork at any time.
+//!
+//! It binds every endpoint, forks the control plane and a data plane for each endpoint, and then waits for signals, orders
+//! and deaths. It keeps the listeners open, so clients that queue while a data plane is replaced find the new one.
+
+mod signals;
+mod watch;
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal};
+use zen::Endpoint;
+
+use crate::fork::{self, Ended};
+use crate::page::{EndpointPage, MAX_ENDPOINTS, Order, Page, State, monotonic_ns};
+use crate::settings::Start;
+use crate::site::Site;
+use crate::socket::{self, DatagramSocket, Options, StreamListener, TALK_TICK};
+use crate::{Architecture, control, logs, trace};
+
+use signals::Request;
+
+/// How often the supervisor looks for orders.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long after a drain's last deadline a data plane may live.
+const DRAIN_MARGIN: Duration = Duration::from_millis(1500);
+
+/// How long the control plane may take to finish its last answers.
+const CONTROL_END: Duration = Duration::from_secs(3);
+
+/// The exit codes of a server.
+pub mod exit {
+    /// An ordered stop.
+    pub const OK: i32 = 0;
+    /// Something failed while serving.
+    pub const FAILED: i32 = 1;
+    /// Settings or usage.
+    pub const SETTINGS: i32 = 2;
+    /// An address could not be bound, or a process not be started.
+    pub const BIND: i32 = 3;
+}
+
+/// Runs a server container until it is told to stop; gives its exit code.
+///
+/// Must be called before the process has a second thread.
+pub fn run(architecture: &'static Architecture, start: Start) -> i32 {
+    match Supervisor::prepare(architecture, start) {
+        Ok(mut supervisor) => supervisor.run(),
+        Err(error) => {
+            tracing::error!(event = "start_failed", "{error}");
+            exit::BIND
+        }
+    }
+}
+
+struct Supervisor {
+    architecture: &'static Architecture,
+    start: Start,
+    page: &'static Page,
+    planes: Vec<Plane>,
+    admin: TcpListener,
+    traces: OwnedFd,
+    trace_pipe: OwnedFd,
+    control: Option<Running>,
+    orders_seen: u64,
+    /// What follows the drain that goes on.
+    after_drain: AfterDrain,
+    respawns: Respawns,
+}
+
+/// A data plane, or the place of one.
+struct Plane {
+    endpoint: Endpoint,
+    page: &'static EndpointPage,
+    /// `None` while the endpoint is closed: in a drain, and parked.
+    socket: Option<OwnedFd>,
+    running: Option<Running>,
+    /// When its last leader died, for the time that the respawn took.
+    died: Option<u64>,
+    respawns: Respawns,
+}
+
+#[derive(Clone, Copy)]
+struct Running {
+    pid: libc::pid_t,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AfterDrain {
+    Park,
+    Exit,
+}
+
+impl Supervisor {
+    fn prepare(architecture: &'static Architecture, mut start: Start) -> io::Result<Self> {
+        let page = Page::map()?;
+        page.started.set(monotonic_ns());
+        page.settings.set_max_question(start.max_question_bytes);
+        page.settings.write(&start.live);
+        page.endpoint_count.store(start.listen.len() as u32, std::sync::atomic::Ordering::Relaxed);
+        page.set_state(State::Starting);
+        logs::init(page, architecture.name, "supervisor");
+        raise_descriptor_limit();
+        // Before anything listens: a signal must find its handler (here: a blocked mask that sigtimedwait reads).
+        signals::block()?;
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        let mut planes = Vec::new();
+        for (endpoint, page) in start.listen.iter_mut().zip(page.endpoints()) {
+            let plane = Plane::bind(endpoint, page, &start_options(&start.live, start.backlog, start.receive_buffer))?;
+            *endpoint = plane.endpoint.clone();
+            tracing::info!(event = "listening", url = %endpoint, "listening");
+            planes.push(plane);
+        }
+        let admin = bind_admin(&mut start)?;
+        let (traces, trace_pipe) = trace_pipe()?;
+        Ok(Self {
+            architecture,
+            start,
+            page,
+            planes,
+            admin,
+            traces,
+            trace_pipe,
+            control: None,
+            orders_seen: 0,
+            after_drain: AfterDrain::Exit,
+            respawns: Respawns::default(),
+        })
+    }
+
+    fn run(&mut self) -> i32 {
+        loop {
+            if let Some(request) = signals::wait(LOOK) {
+                self.obey_signal(request);
+            }
+            self.reap();
+            self.obey_order();
+            if self.page.state() == State::Draining {
+                if self.has_drained() && self.leave_drain() {
+                    return self.end();
+                }
+            } else if self.page.state() != State::Parked {
+                self.keep_serving();
+            }
+            self.keep_control();
+            self.planes.iter().for_each(Plane::sample);
+        }
+    }
+
+    fn obey_signal(&mut self, request: Request) {
+        match request {
+            Request::Stop => {
+                let again = self.page.state() == State::Draining && self.after_drain == AfterDrain::Exit;
+                self.drain(AfterDrain::Exit, again);
+            }
+            Request::StopNow => self.drain(AfterDrain::Exit, true),
+            Request::Reload => self.page.reload_requests.add(1),
+            Request::Nothing => {}
+        }
+    }
+
+    fn obey_order(&mut self) {
+        let state = self.page.state();
+        match self.page.orders.take(&mut self.orders_seen) {
+            Some(Order::Pause) if state == State::Ready => self.enter(State::Paused),
+            Some(Order::Resume) if state == State::Paused => self.enter(State::Ready),
+            Some(Order::DrainToPark) if state != State::Draining => self.drain(AfterDrain::Park, false),
+            Some(Order::DrainToExit) => self.drain(AfterDrain::Exit, false),
+            Some(Order::FastExit) => self.drain(AfterDrain::Exit, true),
+            Some(Order::Start) if state == State::Parked => self.start_again(),
+            _ => {
+                let over = self.page.orders.pause_until().is_some_and(|until| monotonic_ns() >= until);
+                if state == State::Paused && over {
+                    self.enter(State::Ready);
+                }
+            }
+        }
+    }
+
+    fn enter(&self, state: State) {
+        self.page.set_state(state);
+        tracing::info!(event = "state", state = state.label(), "{}", state.label());
+    }
+
+    fn drain(&mut self, then: AfterDrain, fast: bool) {
+        self.after_drain = then;
+        let began = self.page.state() != State::Draining;
+        if began {
+            for plane in &mut self.planes {
+                plane.note_drain();
+                // Its workers hold the last copies now, and close them when nobody waits any more.
+                plane.socket = None;
+            }
+        }
+        self.page.begin_drain(fast);
+        if began {
+            tracing::info!(event = "state", state = State::Draining.label(), "draining");
+        }
+    }
+
+    fn has_drained(&self) -> bool {
+        let over = self.page.drain().is_none_or(|drain| Instant::now() > drain.end() + DRAIN_MARGIN);
+        for plane in self.planes.iter().filter(|_| over) {
+            plane.kill();
+        }
+        self.planes.iter().all(|plane| plane.running.is_none())
+    }
+
+    /// What comes after the drain; true if that is the end.
+    fn leave_drain(&self) -> bool {
+        for plane in &self.planes {
+            plane.log_ledger();
+            plane.unlink();
+        }
+        if self.after_drain == AfterDrain::Park {
+            self.enter(State::Parked);
+        }
+        self.after_drain == AfterDrain::Exit
+    }
+
+    fn start_again(&mut self) {
+        let options = self.options();
+        for plane in &mut self.planes {
+            match Plane::bind(&plane.endpoint, plane.page, &options) {
+                Ok(fresh) => plane.socket = fresh.socket,
+                Err(error) => {
+                    tracing::error!(event = "start_failed", url = %plane.endpoint, "{error}");
+                    return;
+                }
+            }
+        }
+        self.enter(State::Starting);
+    }
+
+    /// Replaces data planes that are missing; the container is ready when all are there.
+    fn keep_serving(&mut self) {
+        for at in 0..self.planes.len() {
+            if self.planes[at].running.is_none() && self.planes[at].respawns.may_now() {
+                self.spawn_plane(at);
+            }
+        }
+        if self.page.state() == State::Starting && self.planes.iter().all(Plane::serves) {
+            self.enter(State::Ready);
+        }
+    }
+
+    fn spawn_plane(&mut self, at: usize) {
+        self.planes[at].page.heartbeat.set(0);
+        let spawned = fork::spawn_with_code(|| self.be_plane(at));
+        let plane = &mut self.planes[at];
+        match spawned {
+            Ok(child) => {
+                plane.page.leader.set(u64::from(child.id()));
+                plane.running = Some(Running { pid: child.id() as libc::pid_t });
+            }
+            Err(error) => {
+                tracing::error!(event = "fork_failed", url = %plane.endpoint, "a data plane could not be started: {error}");
+                plane.respawns.died();
+            }
+        }
+    }
+
+    /// The life of a data plane.
+    fn be_plane(&mut self, at: usize) -> i32 {
+        logs::set_role(self.planes[at].endpoint.transport.label());
+        if let Err(error) = become_leader() {
+            tracing::error!(event = "start_failed", "a data plane could not be prepared: {error}");
+            return exit::BIND;
+        }
+        trace::write_to(self.trace_pipe.as_raw_fd());
+        let plane = &mut self.planes[at];
+        let (page, transport, socket) = (plane.page, plane.endpoint.transport, plane.socket.take());
+        // A descriptor that is inherited keeps an endpoint open; this process serves one.
+        self.planes.clear();
+        close(self.admin.as_fd());
+        close(self.traces.as_fd());
+        let Some(socket) = socket else { return exit::BIND };
+        let ended = match (transport.is_stream(), self.architecture.stream, self.architecture.datagram) {
+            (true, Some(serve), _) => serve(Site::new(self.page, page, StreamListener::new(socket, transport))),
+            (false, _, Some(serve)) => serve(Site::new(self.page, page, DatagramSocket::new(socket, transport))),
+            _ => Err(io::Error::other(format!("{} does not serve {transport}", self.architecture.name))),
+        };
+        match ended {
+            Ok(()) => exit::OK,
+            Err(error) => {
+                tracing::error!(event = "data_plane_failed", "{error}");
+                exit::FAILED
+            }
+        }
+    }
+
+    fn keep_control(&mut self) {
+        if self.control.is_some() || !self.respawns.may_now() {
+            return;
+        }
+        match fork::spawn_with_code(|| self.be_control()) {
+            Ok(child) => {
+                self.page.control_pid.set(u64::from(child.id()));
+                self.control = Some(Running { pid: child.id() as libc::pid_t });
+            }
+            Err(error) => {
+                tracing::error!(event = "fork_failed", "the control plane could not be started: {error}");
+                self.respawns.died();
+            }
+        }
+    }
+
+    /// The life of the control plane.
+    fn be_control(&mut self) -> i32 {
+        logs::set_role("control");
+        self.planes.clear();
+        let context = signals::restore().and_then(|()| {
+            Ok(control::Context {
+                page: self.page,
+                architecture: self.architecture,
+                start: self.start.clone(),
+                listener: self.admin.try_clone()?,
+                traces: self.traces.try_clone()?,
+            })
+        });
+        match context {
+            Ok(context) => control::run(context),
+            Err(error) => {
+                tracing::error!(event = "start_failed", "the control plane could not be prepared: {error}");
+                exit::BIND
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Some(ended) = fork::reap() {
+            self.bury(&ended);
+        }
+    }
+
+    fn bury(&mut self, ended: &Ended) {
+        if self.control.is_some_and(|control| control.pid == ended.pid) {
+            self.bury_control(ended);
+            return;
+        }
+        let draining = self.page.state() == State::Draining;
+        if let Some(plane) = self.planes.iter_mut().find(|plane| plane.is_led_by(ended.pid)) {
+            plane.bury_leader(ended, draining);
+        }
+    }
+
+    fn bury_control(&mut self, ended: &Ended) {
+        self.control = None;
+        self.page.control_pid.set(0);
+        self.page.control_ended.add(&ended.usage);
+        self.page.control_restarts.add(1);
+        self.respawns.died();
+        tracing::warn!(event = "control_lost", "the control plane ended by {} and is replaced", ended.describe());
+    }
+
+    /// The last act: the control plane answers to the very end.
+    fn end(&mut self) -> i32 {
+        if let Some(control) = self.control.take() {
+            signal(control.pid, Signal::TERM);
+            let patience = Instant::now() + CONTROL_END;
+            while fork::wait4(control.pid, libc::WNOHANG).is_none() {
+                if Instant::now() > patience {
+                    signal(control.pid, Signal::KILL);
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        tracing::info!(event = "stopped", "stopped");
+        exit::OK
+    }
+
+    fn options(&self) -> Options {
+        start_options(&self.start.live, self.start.backlog, self.start.receive_buffer)
+    }
+}
+
+impl Plane {
+    fn bind(endpoint: &Endpoint, page: &'static EndpointPage, options: &Options) -> io::Result<Self> {
+        let (socket, endpoint) = socket::bind(endpoint, *options)
+            .map_err(|error| io::Error::new(error.kind(), format!("{endpoint} cannot be bound: {error}")))?;
+        Ok(Self { endpoint, page, socket: Some(socket), running: None, died: None, respawns: Respawns::default() })
+    }
+
+    /// Whether its leader has taken its first turn.
+    fn serves(&self) -> bool {
+        self.running.is_some() && self.page.heartbeat.get() != 0
+    }
+
+    fn is_led_by(&self, pid: libc::pid_t) -> bool {
+        self.running.is_some_and(|running| running.pid == pid)
+    }
+
+    fn kill(&self) {
+        if let Some(running) = self.running {
+            kill_group(running.pid);
+        }
+    }
+
+    /// A leader has ended: ends its group, settles its books.
+    fn bury_leader(&mut self, ended: &Ended, draining: bool) {
+        self.running = None;
+        kill_group(ended.pid);
+        // What a dead leader leaves becomes ours (subreaper). Nobody may write its slots when the next leader begins.
+        while let Some(orphan) = fork::wait4(-ended.pid, 0) {
+            self.page.ended.add(&orphan.usage);
+        }
+        self.page.ended.add(&ended.usage);
+        self.page.leading.clear();
+        self.page.leader.set(0);
+        self.page.running.set(0);
+        self.page.settle(|_| true);
+        if !draining {
+            self.died = Some(monotonic_ns());
+            self.respawns.died();
+            self.page.restarts_crashed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tracing::warn!(event = "data_plane_lost", url = %self.endpoint, "a data plane ended by {} and is replaced", ended.describe());
+        } else if !ended.was_orderly() {
+            tracing::warn!(event = "data_plane_forced", url = %self.endpoint, "a data plane ended by {} while it drained", ended.describe());
+        }
+    }
+}
+
+/// Deaths in a short time: the successor comes at once, but not over and over.
+#[derive(Debug, Default)]
+struct Respawns {
+    deaths: Vec<Instant>,
+}
+
+impl Respawns {
+    const WINDOW: Duration = Duration::from_secs(10);
+    const MANY: usize = 5;
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    fn died(&mut self) {
+        let now = Instant::now();
+        self.deaths.retain(|&death| now - death < Self::WINDOW);
+        self.deaths.push(now);
+    }
+
+    fn may_now(&self) -> bool {
+        self.deaths.len() < Self::MANY || self.deaths.last().is_none_or(|last| last.elapsed() >= Self::PAUSE)
+    }
+}
+
+fn start_options(
+    live: &[(crate::page::LiveValue, u64, crate::settings::Source)],
+    backlog: u32,
+    receive_buffer: usize,
+) -> Options {
+    let stall = live.iter().find(|(which, ..)| *which == crate::page::LiveValue::WriteStall).map(|(_, ns, _)| *ns);
+    let stall = stall.map_or(TALK_TICK, Duration::from_nanos);
+    Options { backlog, receive_buffer, send_tick: TALK_TICK.min(stall) }
+}
+
+fn bind_admin(start: &mut Start) -> io::Result<TcpListener> {
+    let wanted = start.admin_listen;
+    let admin = TcpListener::bind(wanted).map_err(|error| {
+        io::Error::new(error.kind(), format!("the admin address {wanted} cannot be bound: {error}"))
+    })?;
+    start.admin_listen = admin.local_addr()?;
+    tracing::info!(event = "admin_listening", url = format!("http://{}", start.admin_listen), "admin API");
+    Ok(admin)
+}
+
+/// The pipe of sampled exchanges: read end, write end. The supervisor keeps both, so that neither side sees it closed.
+fn trace_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::pipe::{PipeFlags, pipe_with};
+    Ok(pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?)
+}
+
+/// A soft limit below the hard one helps nobody here: select's bound is its own.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(event = "descriptor_limit", %error, "the limit of descriptors stays at {:?}", limit.current);
+    }
+}
+
+fn become_leader() -> io::Result<()> {
+    signals::restore()?;
+    Ok(rustix::process::setpgid(None, None)?)
+}
+
+fn close(fd: std::os::fd::BorrowedFd<'_>) {
+    // SAFETY: called in a data plane only, which never returns to the owner of this descriptor and leaves by _exit.
+    unsafe { rustix::io::close(fd.as_raw_fd()) };
+}
+
+fn signal(pid: libc::pid_t, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        // It may have ended a moment ago.
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+fn kill_group(leader: libc::pid_t) {
+    if let Some(group) = Pid::from_raw(leader) {
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+}
+
+const _: () = assert!(MAX_ENDPOINTS == zen::Transport::ALL.len(), "one endpoint of each transport");

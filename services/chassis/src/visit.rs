@@ -1,0 +1,207 @@
+//! One client's conversation with its socket.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use crate::desk;
+use crate::linger::linger;
+use crate::socket::{Stream, TALK_TICK, TICK};
+use crate::talk::{Talk, Wants};
+
+/// How much one read takes. Longer than any question, so that many pipelined ones are one read and one write.
+const READ: usize = 4096;
+
+thread_local! {
+    /// A worker hears one client at a time, so it needs one buffer, however many clients it has.
+    static BUFFER: RefCell<[u8; READ]> = const { RefCell::new([0; READ]) };
+}
+
+/// A client at the server: its conversation and its socket. Closes both when dropped.
+pub struct Visit {
+    talk: Talk,
+    /// Only ever `None` while it is dropped.
+    stream: Option<Stream>,
+    /// The receive timeout that the socket has.
+    tick: Duration,
+    /// Whether the last read filled the buffer, so that more may lie in the socket.
+    filled: bool,
+    /// Whether the client let a whole tick pass: from then on a longer one does.
+    waits_long: bool,
+}
+
+impl Visit {
+    pub(crate) const fn new(talk: Talk, stream: Stream) -> Self {
+        Self { talk, stream: Some(stream), tick: TICK, filled: false, waits_long: false }
+    }
+
+    /// Serves this one client to the end, waiting for it wherever it keeps us waiting.
+    ///
+    /// Each wait is one blocking recv(2) or send(2) with a timeout, after which the worker looks for orders.
+    pub fn converse(mut self) {
+        let mut wants = self.talk.wants();
+        loop {
+            wants = match wants {
+                Wants::ToHear => self.wait_and_hear(),
+                Wants::ToSpeak => self.wait_and_speak(),
+                Wants::ToWait(until) => self.sleep(until),
+                Wants::ToLeave => return,
+            };
+        }
+    }
+
+    fn wait_and_hear(&mut self) -> Wants {
+        let now = Instant::now();
+        let left = self.talk.deadline().saturating_duration_since(now);
+        if left.is_zero() {
+            return self.hear_or_end();
+        }
+        if let Err(error) = self.set_tick(left) {
+            return self.talk.failed(&error);
+        }
+        let wants = self.hear();
+        desk::tick(Instant::now());
+        wants
+    }
+
+    /// Sets the receive timeout, but only where the one that is set does not do: a call for each question would be felt.
+    fn set_tick(&mut self, left: Duration) -> io::Result<()> {
+        let tick = if self.waits_long { TALK_TICK } else { self.tick }.min(left);
+        if tick != self.tick {
+            self.tick = tick;
+            self.stream().set_read_tick(tick)?;
+        }
+        Ok(())
+    }
+
+    fn wait_and_speak(&mut self) -> Wants {
+        let wants = self.speak();
+        if wants == Wants::ToSpeak && self.talk.deadline() <= Instant::now() {
+            return self.talk.time_is_up();
+        }
+        wants
+    }
+
+    /// Sleeps tick by tick, so that a drain's end is noticed.
+    fn sleep(&mut self, until: Instant) -> Wants {
+        let now = Instant::now();
+        if now >= until {
+            return self.talk.waited();
+        }
+        if self.talk.deadline() <= now {
+            return self.talk.time_is_up();
+        }
+        std::thread::sleep(TICK.min(until - now));
+        desk::tick(Instant::now());
+        Wants::ToWait(until)
+    }
+
+    /// What the conversation waits for.
+    pub fn wants(&self) -> Wants {
+        self.talk.wants()
+    }
+
+    /// Does what the conversation wants as far as that is possible without waiting: for sockets that do not block.
+    pub fn advance(&mut self) -> Wants {
+        let wants = match self.talk.wants() {
+            Wants::ToHear => self.hear(),
+            Wants::ToWait(until) if until <= Instant::now() => self.talk.waited(),
+            other => other,
+        };
+        if wants == Wants::ToSpeak { self.speak() } else { wants }
+    }
+
+    /// Reads once, and takes in what was read.
+    pub fn hear(&mut self) -> Wants {
+        self.hear_by(Stream::read)
+    }
+
+    fn hear_by(&mut self, read: impl FnOnce(&Stream, &mut [u8]) -> io::Result<usize>) -> Wants {
+        BUFFER.with_borrow_mut(|buffer| match read(self.stream(), buffer) {
+            Ok(bytes) => {
+                self.filled = bytes == READ;
+                self.talk.heard(&buffer[..bytes])
+            }
+            Err(error) if is_tick(&error) => {
+                self.waits_long = true;
+                Wants::ToHear
+            }
+            Err(error) => self.talk.failed(&error),
+        })
+    }
+
+    /// Writes once, as much of the reply as the kernel takes.
+    pub fn speak(&mut self) -> Wants {
+        match self.stream().write(self.talk.reply()) {
+            Ok(bytes) => self.talk.spoke(bytes),
+            Err(error) if is_tick(&error) => Wants::ToSpeak,
+            Err(error) => self.talk.failed(&error),
+        }
+    }
+
+    /// Whether more of what the client sent may be there to read: for loops that hear of news only once (edge-triggered).
+    pub const fn may_have_more(&self) -> bool {
+        self.filled
+    }
+
+    /// When [`Self::tend`] is due, unless something happens before.
+    pub fn deadline(&self) -> Instant {
+        self.talk.deadline()
+    }
+
+    /// Ends the conversation if its deadline has passed; otherwise nothing changes.
+    pub fn tend(&mut self, now: Instant) -> Wants {
+        if now < self.talk.deadline() {
+            return self.talk.wants();
+        }
+        let wants = self.hear_or_end();
+        if wants == Wants::ToSpeak { self.speak() } else { wants }
+    }
+
+    /// What has already come counts: a server that was stopped for a while must not blame its clients for it, and nothing
+    /// that was asked before our FIN may stay unheard.
+    fn hear_or_end(&mut self) -> Wants {
+        if self.talk.wants() == Wants::ToHear {
+            let wants = self.hear_by(Stream::read_now);
+            if wants != Wants::ToHear || self.talk.deadline() > Instant::now() {
+                return wants;
+            }
+        }
+        self.talk.time_is_up()
+    }
+
+    const fn stream(&self) -> &Stream {
+        match &self.stream {
+            Some(stream) => stream,
+            None => panic!("a visit has its stream until it is dropped"),
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if let Some(stream) = self.stream.take()
+            && self.talk.closes_first()
+        {
+            linger(stream);
+        }
+    }
+}
+
+impl AsFd for Visit {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream().as_fd()
+    }
+}
+
+impl AsRawFd for Visit {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream().as_raw_fd()
+    }
+}
+
+/// Whether a call found nothing to do in its time: that is a tick and no fault.
+fn is_tick(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::TimedOut)
+}

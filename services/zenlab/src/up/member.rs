@@ -1,0 +1,156 @@
+//! One architecture of the local fleet: its addresses, and the command line that serves there.
+
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::path::Path;
+
+use zen::{BASE_PORT, Endpoint, Transport};
+
+use crate::failure::Failure;
+use crate::lab::Architecture;
+use crate::output;
+use crate::target::{ADMIN_BASE_PORT, SWARM_PORT};
+
+/// Where everything listens: these servers are for this machine only.
+const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// An architecture on the ports that are its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Member(pub &'static Architecture);
+
+/// A member for each architecture.
+pub fn all(architectures: &[&'static Architecture]) -> Vec<Member> {
+    architectures.iter().copied().map(Member).collect()
+}
+
+impl Member {
+    /// The architecture's name.
+    pub const fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    const fn port(self) -> u16 {
+        BASE_PORT + self.0.offset
+    }
+
+    const fn admin_port(self) -> u16 {
+        ADMIN_BASE_PORT + self.0.offset
+    }
+
+    /// The URL of its admin API.
+    pub fn admin_url(self) -> String {
+        format!("http://{HOST}:{}", self.admin_port())
+    }
+
+    /// Whether it serves this transport.
+    pub fn supports(self, transport: Transport) -> bool {
+        self.0.supports(transport)
+    }
+
+    /// Where it serves, with its Unix sockets in `directory`.
+    pub fn endpoints(self, directory: &Path) -> Vec<Endpoint> {
+        let endpoint = |transport| match transport {
+            Transport::Tcp | Transport::Udp => Endpoint::host(transport, HOST.to_string(), self.port()),
+            Transport::Unix => Endpoint::path(transport, directory.join(format!("{}.stream", self.name()))),
+            Transport::Unixgram => Endpoint::path(transport, directory.join(format!("{}.datagram", self.name()))),
+        };
+        Transport::ALL.into_iter().filter(|&transport| self.supports(transport)).map(endpoint).collect()
+    }
+
+    /// What `zenlab` is called with to serve it.
+    pub fn arguments(self, directory: &Path) -> Vec<String> {
+        let mut arguments = vec!["server".to_owned(), self.name().to_owned()];
+        for endpoint in self.endpoints(directory) {
+            arguments.extend(["--listen".to_owned(), endpoint.to_string()]);
+        }
+        arguments.extend(["--admin".to_owned(), format!("{HOST}:{}", self.admin_port())]);
+        arguments.extend(["--set".to_owned(), "lab=true".to_owned()]);
+        arguments
+    }
+}
+
+/// What the swarm is called with to load `members`.
+pub fn swarm_arguments(members: &[Member], directory: &Path) -> Vec<String> {
+    let names: Vec<&str> = members.iter().map(|member| member.name()).collect();
+    let directory = directory.display().to_string();
+    let admin = format!("{HOST}:{SWARM_PORT}");
+    ["swarm", "--fleet", "local", "--dir", &directory, "--only", &names.join(","), "--admin", &admin]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+/// Fails when somebody else has a port that is needed.
+pub fn check_ports(members: &[Member], with_swarm: bool) -> Result<(), Failure> {
+    for member in members {
+        for transport in [Transport::Tcp, Transport::Udp] {
+            if member.supports(transport) {
+                check_port(member.port(), transport, member.name())?;
+            }
+        }
+        check_port(member.admin_port(), Transport::Tcp, member.name())?;
+    }
+    if with_swarm { check_port(SWARM_PORT, Transport::Tcp, "the swarm") } else { Ok(()) }
+}
+
+fn check_port(port: u16, transport: Transport, owner: &str) -> Result<(), Failure> {
+    let tried = match transport {
+        Transport::Udp => UdpSocket::bind((HOST, port)).map(drop),
+        _ => TcpListener::bind((HOST, port)).map(drop),
+    };
+    tried.map_err(|error| match error.kind() {
+        ErrorKind::AddrInUse => Failure::runtime(format!(
+            "{transport} port {port} of {owner} is already in use: end what holds it (another `zenlab up`, or `docker \
+             compose down`), or choose other architectures with --only"
+        )),
+        _ => Failure::runtime(format!("{transport} port {port} of {owner} cannot be used: {error}")),
+    })
+}
+
+/// Names, addresses and admin addresses.
+pub fn endpoint_table(members: &[Member], directory: &Path) -> Vec<String> {
+    let mut rows = vec![["NAME", "TCP AND UDP", "ADMIN", "UNIX"].map(String::from).to_vec()];
+    for member in members {
+        let endpoints = member.endpoints(directory);
+        let unix: Vec<String> =
+            endpoints.iter().filter(|endpoint| endpoint.transport.is_unix()).map(Endpoint::to_string).collect();
+        rows.push(vec![
+            member.name().to_owned(),
+            format!("{HOST}:{}", member.port()),
+            member.admin_url(),
+            unix.join(" "),
+        ]);
+    }
+    output::table(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+    use std::path::Path;
+
+    use super::{HOST, Member, check_port};
+    use crate::lab::REGISTRY;
+    use zen::Transport;
+
+    #[test]
+    fn a_member_serves_on_its_own_ports() {
+        for architecture in REGISTRY {
+            let line = Member(architecture).arguments(Path::new("/run")).join(" ");
+            let (name, offset) = (architecture.name, architecture.offset);
+            assert!(line.starts_with(&format!("server {name} --listen tcp://127.0.0.1:{}", 1060 + offset)), "{line}");
+            assert!(line.contains(&format!("--listen unix:///run/{name}.stream")), "{line}");
+            assert!(line.ends_with(&format!("--admin 127.0.0.1:{} --set lab=true", 9060 + offset)), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_named() {
+        let tcp = TcpListener::bind((HOST, 0)).expect("loopback has a free port");
+        let port = tcp.local_addr().expect("it is bound").port();
+        let why = check_port(port, Transport::Tcp, "epoll").expect_err("it is in use").to_string();
+        assert!(why.starts_with(&format!("tcp port {port} of epoll is already in use")), "{why}");
+        let udp = UdpSocket::bind((HOST, 0)).expect("loopback has a free port");
+        let port = udp.local_addr().expect("it is bound").port();
+        assert!(check_port(port, Transport::Udp, "epoll").is_err());
+    }
+}
