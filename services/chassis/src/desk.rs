@@ -18,6 +18,19 @@ pub(crate) struct Desk {
     pub endpoint: &'static EndpointPage,
     pub slot: &'static Slot,
     pub role: Role,
+    /// Whose this slot is.
+    pub tenure: Tenure,
+}
+
+/// How long a slot is somebody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tenure {
+    /// A worker's, for all its clients.
+    Worker,
+    /// One client's, who leaves it when it goes.
+    Client,
+    /// Whichever thread goes on with the client counts in its own slot.
+    Roaming,
 }
 
 /// Whose use of the machine a worker answers for.
@@ -42,6 +55,11 @@ impl Desk {
     /// Makes this the calling thread's desk.
     pub fn sit(&self) {
         DESK.set(Some(*self));
+    }
+
+    /// The slot to count in now.
+    pub fn slot(&self) -> &'static Slot {
+        if self.tenure == Tenure::Roaming { DESK.get().map_or(self.slot, |desk| desk.slot) } else { self.slot }
     }
 
     fn publish(&self) {

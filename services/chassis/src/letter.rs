@@ -31,6 +31,7 @@ pub struct Letter {
 }
 
 /// What one recvmsg(2) brought.
+#[expect(clippy::large_enum_variant, reason = "it lives for one line; a box would be an allocation for each question")]
 pub(crate) enum Arrived {
     /// A question to answer.
     Letter(Letter),
@@ -59,7 +60,7 @@ impl Letter {
                 Err(error) if is_empty(&error) => Ok(Arrived::Nothing),
                 // The answer to an earlier datagram found nobody (ICMP): that client's matter.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    drop_for(desk.slot, Dropped::Unreachable);
+                    drop_for(desk.slot(), Dropped::Unreachable);
                     Ok(Arrived::Dropped)
                 }
                 Err(error) => Err(error),
@@ -68,15 +69,19 @@ impl Letter {
     }
 
     fn judge(desk: Desk, buffer: &[u8], room: usize, received: Received) -> Option<Self> {
+        let truncated = received.truncated || received.bytes >= room;
+        Self::open(desk, &buffer[..received.bytes], truncated, received.from)
+    }
+
+    /// The letter that these bytes are, if they get an answer.
+    pub(crate) fn open(desk: Desk, bytes: &[u8], truncated: bool, from: SockAddr) -> Option<Self> {
         let came_at = Instant::now();
         desk::tick(came_at);
-        let slot = desk.slot;
-        let bytes = &buffer[..received.bytes];
+        let slot = desk.slot();
         slot.datagrams.add(1);
         slot.received_bytes.add(bytes.len() as u64);
         let live = desk.page.settings.live();
-        let truncated = received.truncated || received.bytes >= room;
-        let port = received.from.as_socket().map(|from: SocketAddr| from.port());
+        let port = from.as_socket().map(|from: SocketAddr| from.port());
         let (reply, said) = match judge(live.dialogue, bytes, truncated, port) {
             Verdict::Drop(reason) => {
                 drop_for(slot, reason_of(reason));
@@ -85,7 +90,7 @@ impl Letter {
             Verdict::Reply(bytes, said) => (Reply::new(bytes, said), said),
         };
         debug_assert!(live.dialogue == Dialogue::Echo || said != Said::Echoed);
-        let mut letter = Self { from: received.from, reply, said, came_at, wait_until: None };
+        let mut letter = Self { from, reply, said, came_at, wait_until: None };
         if !live.answer_delay.is_zero() {
             letter.pay(live.answer_delay, live.answer_work);
         }
@@ -106,13 +111,27 @@ impl Letter {
         self.wait_until.map_or(Wants::ToSpeak, Wants::ToWait)
     }
 
+    /// The bytes that answer it.
+    pub fn reply(&self) -> &[u8] {
+        self.reply.bytes()
+    }
+
+    /// Where they go.
+    pub const fn from(&self) -> &SockAddr {
+        &self.from
+    }
+
     /// Sends the reply. A client that cannot take it now loses it, as with any datagram.
     pub(crate) fn send(&self, desk: Desk, socket: &DatagramSocket) {
-        let bytes = self.reply.bytes();
-        match socket.send(bytes, &self.from) {
-            Ok(_) => self.count(desk.slot, bytes.len()),
-            Err(error) if is_empty(&error) => drop_for(desk.slot, Dropped::WouldBlock),
-            Err(_) => drop_for(desk.slot, Dropped::Unreachable),
+        self.was_sent(desk, socket.send(self.reply(), &self.from));
+    }
+
+    /// Counts what became of the reply.
+    pub(crate) fn was_sent(&self, desk: Desk, result: io::Result<usize>) {
+        match result {
+            Ok(bytes) => self.count(desk.slot(), bytes),
+            Err(error) if is_empty(&error) => drop_for(desk.slot(), Dropped::WouldBlock),
+            Err(_) => drop_for(desk.slot(), Dropped::Unreachable),
         }
     }
 

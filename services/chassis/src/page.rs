@@ -189,6 +189,8 @@ pub struct EndpointPage {
     pub drain_answered_before: Gauge,
     /// Forced closes up to the moment the drain began.
     pub drain_forced_before: Gauge,
+    /// Clients that have a slot of their own now: see [`Self::take_seat`].
+    seated: AtomicU64,
     /// How many slots were ever used. Control reads no further: reading a shared page allocates it.
     high_water: AtomicU32,
     slots: [Slot; MAX_SLOTS],
@@ -304,6 +306,35 @@ impl EndpointPage {
         &self.slots[index]
     }
 
+    /// Gives process `pid` a slot that nobody uses, for one client; the search begins at `from`. Only the leader may. `None`
+    /// if all are taken.
+    pub fn take_seat(&self, from: usize, pid: u32) -> Option<usize> {
+        // Slot 0 is the leader's own.
+        let place = |step: usize| 1 + (from + step) % (MAX_SLOTS - 1);
+        let free = (0..MAX_SLOTS - 1).map(place).find(|&index| self.slots[index].owner.get() == 0)?;
+        self.slot(free).take(pid);
+        self.seated.fetch_add(1, Ordering::AcqRel);
+        Some(free)
+    }
+
+    /// Takes a seat back, of a client who is gone.
+    pub fn leave_seat(&self, slot: &Slot) {
+        slot.release();
+        self.seated.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Clients that have a seat.
+    pub fn seated(&self) -> u64 {
+        self.seated.load(Ordering::Acquire)
+    }
+
+    /// Whether `most` clients are being served.
+    pub fn is_full(&self, most: u64) -> bool {
+        // The sum is exact, and cheap as long as there are few slots; many slots are seats.
+        let open = if self.seated() > 0 { self.seated() } else { self.open() };
+        open >= most
+    }
+
     /// Sums one counter over all workers.
     pub fn sum(&self, counter: impl Fn(&Slot) -> u64) -> u64 {
         self.slots().iter().map(counter).sum()
@@ -316,12 +347,18 @@ impl EndpointPage {
         self.sum(|slot| slot.accepted.get()).saturating_sub(closed)
     }
 
-    /// Settles the books of processes that are gone: what they had open counts as crashed, and they publish nothing more.
-    /// `is_gone` says whether a slot's owner has ended.
-    pub fn settle(&self, is_gone: impl Fn(&Slot) -> bool) {
-        for slot in self.slots().iter().filter(|slot| slot.owner.get() != 0 && is_gone(slot)) {
-            slot.settle();
+    /// Settles the books of a data plane that is gone: what it had open counts as crashed.
+    pub fn settle(&self) {
+        // Taken together: a client may have been counted in by one worker and out by another.
+        let open = self.open();
+        if let Some(first) = self.slots().first() {
+            first.closed[Closed::Crashed as usize].add(open);
         }
+        for slot in self.slots() {
+            slot.usage.clear();
+            slot.release();
+        }
+        self.seated.store(0, Ordering::Release);
     }
 }
 

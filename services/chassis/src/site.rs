@@ -1,16 +1,18 @@
 //! All that an architecture sees: an endpoint, its clients, and orders to obey.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::SocketAddrAny;
+use socket2::SockAddr;
 use zen::error;
 
-use crate::desk::{self, Desk, Role};
+use crate::desk::{self, Desk, Role, Tenure};
 use crate::letter::{Arrived, Letter};
 use crate::linger::{self, linger};
 use crate::page::{DrainClock, EndpointPage, Page, Rejected, State};
@@ -39,6 +41,10 @@ pub struct Site<S> {
     index: usize,
     /// `None` when the worker has taken its last client: the endpoint must not stay open for its sake.
     socket: Option<S>,
+    /// Where the search for the next client's slot begins.
+    next_seat: usize,
+    /// The first descriptor number that is of no use; see [`Site::refuse_descriptors_from`].
+    descriptor_limit: Option<RawFd>,
     /// Whether somebody may wait beyond the last one who was taken.
     more: bool,
     backoff: BackOff,
@@ -64,11 +70,19 @@ impl Endpoint for DatagramSocket {
 
 impl<S: Endpoint> Site<S> {
     pub(crate) fn new(page: &'static Page, endpoint: &'static EndpointPage, socket: S) -> Self {
-        let desk = Desk { page, endpoint, slot: endpoint.slot(0), role: Role::Leader };
+        let desk = Desk { page, endpoint, slot: endpoint.slot(0), role: Role::Leader, tenure: Tenure::Worker };
         desk.slot.take(std::process::id());
         endpoint.running.set(1);
         desk.sit();
-        Self { desk, index: 0, socket: Some(socket), more: false, backoff: BackOff::default() }
+        Self {
+            desk,
+            index: 0,
+            socket: Some(socket),
+            next_seat: 0,
+            descriptor_limit: None,
+            more: false,
+            backoff: BackOff::default(),
+        }
     }
 
     /// The site as a worker thread with number `index` has it.
@@ -84,7 +98,15 @@ impl<S: Endpoint> Site<S> {
     fn worker(&self, index: usize, role: Role) -> io::Result<Self> {
         let socket = self.socket.as_ref().map(Endpoint::share).transpose()?;
         let slot = self.desk.endpoint.slot(index);
-        Ok(Self { desk: Desk { slot, role, ..self.desk }, index, socket, more: false, backoff: BackOff::default() })
+        Ok(Self {
+            desk: Desk { slot, role, ..self.desk },
+            index,
+            socket,
+            next_seat: 0,
+            descriptor_limit: None,
+            more: false,
+            backoff: BackOff::default(),
+        })
     }
 
     /// The worker's number.
@@ -149,6 +171,24 @@ impl<S: Endpoint> Site<S> {
             self.desk.endpoint.restarts_crashed.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(event = "worker_lost", worker = index, "a worker ended before its time and is replaced");
         }
+    }
+
+    /// Takes back the slot of a client whose process has ended.
+    pub fn vacate(&self, seat: usize) {
+        let slot = self.desk.endpoint.slot(seat);
+        slot.settle();
+        self.desk.endpoint.leave_seat(slot);
+    }
+
+    /// How many clients have a slot of their own.
+    pub fn seated(&self) -> usize {
+        self.desk.endpoint.seated() as usize
+    }
+
+    /// For a worker without a socket: looks for orders. False when there are fewer workers to be than its number.
+    pub fn is_needed(&mut self) -> bool {
+        self.look_for_orders();
+        self.is_wanted()
     }
 
     /// Says how many workers there are.
@@ -270,30 +310,89 @@ impl Site<StreamListener> {
 
     /// accept(2): waits for a client, whose stream will block. `None` after a tick.
     pub fn accept(&mut self) -> io::Result<Option<Visit>> {
-        Ok(self.accept_stream(true)?.map(|(stream, talk)| Visit::new(talk, stream)))
+        Ok(self.accept_stream(true)?.map(|newcomer| self.admit(newcomer)))
     }
 
     /// accept(2) without waiting, for a client whose stream will not block. `None` if nobody waits, or if nobody can be
     /// taken for a moment.
     pub fn accept_now(&mut self) -> io::Result<Option<Visit>> {
-        Ok(self.accept_stream(false)?.map(|(stream, talk)| Visit::new(talk, stream)))
+        Ok(self.accept_stream(false)?.map(|newcomer| self.admit(newcomer)))
     }
 
     /// As [`Self::accept_now`], for code that keeps the stream itself.
     pub fn greet(&mut self) -> io::Result<Option<(Stream, Talk)>> {
-        self.accept_stream(false)
+        Ok(self.accept_stream(false)?.map(|newcomer| {
+            let talk = Talk::new(self.desk, newcomer.stream.transport(), newcomer.peer.as_ref());
+            (newcomer.stream, talk)
+        }))
     }
 
-    fn accept_stream(&mut self, blocking: bool) -> io::Result<Option<(Stream, Talk)>> {
+    /// As [`Self::greet`], for a connection that the kernel has accepted by other means. `None` if it had to be turned away.
+    pub fn adopt(&mut self, stream: Stream) -> Option<(Stream, Talk)> {
+        self.backoff.end();
+        if let Some(reason) = self.refusal(&stream) {
+            self.turn_away(&stream, reason);
+            linger(stream);
+            return None;
+        }
+        let talk = Talk::new(self.desk, stream.transport(), None);
+        Some((stream, talk))
+    }
+
+    /// As [`Self::accept`], for a client that will have a thread of its own; it counts in a slot of its own.
+    pub fn accept_for_thread(&mut self) -> io::Result<Option<Visit>> {
+        self.accept_apart(Role::Thread)
+    }
+
+    /// As [`Self::accept`], for a client that will have a process of its own; it counts in a slot of its own, its
+    /// [`seat`](Visit::seat), which the leader must [`vacate`](Site::vacate) when the process has ended.
+    pub fn accept_for_process(&mut self) -> io::Result<Option<Visit>> {
+        self.accept_apart(Role::Child)
+    }
+
+    fn accept_apart(&mut self, role: Role) -> io::Result<Option<Visit>> {
+        let Some(newcomer) = self.accept_stream(true)? else { return Ok(None) };
+        let Some(seat) = self.desk.endpoint.take_seat(self.next_seat, std::process::id()) else {
+            self.turn_away(&newcomer.stream, Rejected::MaxConnections);
+            linger(newcomer.stream);
+            return Ok(None);
+        };
+        self.next_seat = seat;
+        let slot = self.desk.endpoint.slot(seat);
+        let desk = Desk { slot, role, tenure: Tenure::Client, ..self.desk };
+        Ok(Some(newcomer.visit(desk)))
+    }
+
+    /// accept(2): waits for a client whom another worker will [`admit`](Self::admit). `None` after a tick.
+    pub fn take(&mut self) -> io::Result<Option<Newcomer>> {
+        self.accept_stream(true)
+    }
+
+    /// Begins the conversation with a client.
+    pub fn admit(&self, newcomer: Newcomer) -> Visit {
+        newcomer.visit(self.desk)
+    }
+
+    /// Turns away a client for whom there was no thread or process, and sees it off.
+    pub fn send_away(&self, visit: Visit) {
+        self.turn_away_for(visit, Rejected::Resources);
+    }
+
+    /// Refuses clients whose descriptor is `limit` or higher, because the caller has no place for it.
+    pub const fn refuse_descriptors_from(&mut self, limit: RawFd) {
+        self.descriptor_limit = Some(limit);
+    }
+
+    fn accept_stream(&mut self, blocking: bool) -> io::Result<Option<Newcomer>> {
         self.more = true;
         for _ in 0..AT_ONCE {
             let Some(listener) = &self.socket else { break };
             match listener.accept(blocking) {
-                Ok((stream, _)) if self.is_full() => self.turn_away(stream),
                 Ok((stream, peer)) => {
                     self.backoff.end();
-                    let talk = Talk::new(self.desk, stream.transport(), peer.as_ref());
-                    return Ok(Some((stream, talk)));
+                    let Some(reason) = self.refusal(&stream) else { return Ok(Some(Newcomer { stream, peer })) };
+                    self.turn_away(&stream, reason);
+                    linger(stream);
                 }
                 Err(error) => {
                     self.accept_failed(&error, blocking)?;
@@ -304,16 +403,28 @@ impl Site<StreamListener> {
         Ok(None)
     }
 
-    /// Whether there are as many conversations as there may be.
-    fn is_full(&self) -> bool {
-        self.desk.endpoint.open() >= self.desk.page.settings.live().max_connections as u64
+    /// Why this client cannot be served, if it cannot.
+    fn refusal(&self, stream: &Stream) -> Option<Rejected> {
+        let most = self.desk.page.settings.live().max_connections as u64;
+        if self.desk.endpoint.is_full(most) {
+            Some(Rejected::MaxConnections)
+        } else if self.descriptor_limit.is_some_and(|limit| stream.as_raw_fd() >= limit) {
+            Some(Rejected::SelectLimit)
+        } else {
+            None
+        }
     }
 
-    fn turn_away(&self, stream: Stream) {
-        self.desk.slot.rejected[Rejected::MaxConnections as usize].add(1);
+    fn turn_away_for(&self, visit: Visit, reason: Rejected) {
+        let stream = visit.release();
+        self.turn_away(&stream, reason);
+        linger(stream);
+    }
+
+    fn turn_away(&self, stream: &Stream, reason: Rejected) {
+        self.desk.slot.rejected[reason as usize].add(1);
         // One short write into an empty buffer; if even that fails, the client sees the end of the stream.
         let _ = stream.write(error::BUSY.as_bytes());
-        linger(stream);
     }
 
     fn accept_failed(&mut self, error: &io::Error, blocking: bool) -> io::Result<()> {
@@ -362,6 +473,21 @@ impl Site<DatagramSocket> {
         Ok(None)
     }
 
+    /// Judges a datagram that was received by other means: the letter that it is, if it gets an answer.
+    pub fn open(&self, bytes: &[u8], truncated: bool, from: SockAddr) -> Option<Letter> {
+        Letter::open(self.desk, bytes, truncated, from)
+    }
+
+    /// Counts what became of an answer that was sent by other means.
+    pub fn answered(&self, letter: &Letter, result: io::Result<usize>) {
+        letter.was_sent(self.desk, result);
+    }
+
+    /// How many bytes a receive buffer needs: one more than the longest question, to see that there was more.
+    pub fn datagram_room(&self) -> usize {
+        self.desk.page.settings.max_question() + 1
+    }
+
     /// sendto(2): answers a datagram, after whatever the answer costs.
     pub fn answer(&self, letter: &Letter) {
         if let crate::Wants::ToWait(until) = letter.wants() {
@@ -375,6 +501,19 @@ impl Site<DatagramSocket> {
         if let Some(socket) = &self.socket {
             letter.send(self.desk, socket);
         }
+    }
+}
+
+/// A client that was taken but not greeted yet.
+#[derive(Debug)]
+pub struct Newcomer {
+    stream: Stream,
+    peer: Option<SocketAddrAny>,
+}
+
+impl Newcomer {
+    fn visit(self, desk: Desk) -> Visit {
+        Visit::new(Talk::new(desk, self.stream.transport(), self.peer.as_ref()), self.stream)
     }
 }
 

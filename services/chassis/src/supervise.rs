@@ -412,7 +412,7 @@ impl Plane {
         self.page.leading.clear();
         self.page.leader.set(0);
         self.page.running.set(0);
-        self.page.settle(|_| true);
+        self.page.settle();
         if !draining {
             self.died = Some(monotonic_ns());
             self.respawns.died();

@@ -10,7 +10,7 @@ use rustix::net::SocketAddrAny;
 use zen::trace::Origin;
 use zen::{Conversation, End, Next, Said, TimeOut, Transport};
 
-use crate::desk::{self, Desk};
+use crate::desk::{self, Desk, Tenure};
 use crate::page::{Closed, Live, Slot};
 use crate::settings::AnswerWork;
 use crate::trace::{self, Record};
@@ -63,7 +63,7 @@ const MOST_SPARE: usize = 128 * 1024;
 impl Talk {
     pub(crate) fn new(desk: Desk, transport: Transport, peer: Option<&SocketAddrAny>) -> Self {
         let now = Instant::now();
-        desk.slot.accepted.add(1);
+        desk.slot().accepted.add(1);
         Self {
             desk,
             transport,
@@ -106,7 +106,7 @@ impl Talk {
             self.reply = SPARE.take();
         }
         let Self { desk, conversation, reply, answers, last_said, ending, .. } = self;
-        let slot = desk.slot;
+        let slot = desk.slot();
         let next = conversation.hear(bytes, now, live.dialogue, &live.limits, reply, |said| {
             *answers += u32::from(is_answer(said));
             *last_said = Some(said);
@@ -242,6 +242,20 @@ impl Talk {
         self.wants()
     }
 
+    /// There is nobody to talk to this client: it ends before it began.
+    pub(crate) const fn is_refused(&mut self) {
+        self.ending = Some(Closed::Refused);
+    }
+
+    /// The client's slot, if it has one of its own.
+    pub(crate) fn seat(&self) -> Option<usize> {
+        (self.desk.tenure == Tenure::Client).then(|| usize::from(self.worker()))
+    }
+
+    pub(crate) const fn desk(&self) -> Desk {
+        self.desk
+    }
+
     /// Whether the server closes first, so that the stream must [`linger`](crate::linger()).
     pub const fn closes_first(&self) -> bool {
         matches!(
@@ -254,8 +268,8 @@ impl Talk {
         self.wait_until.is_some() || self.sent < self.reply.len()
     }
 
-    const fn slot(&self) -> &'static Slot {
-        self.desk.slot
+    fn slot(&self) -> &'static Slot {
+        self.desk.slot()
     }
 
     fn trace(&self, took: Duration) {
@@ -282,7 +296,7 @@ impl Talk {
 
     fn worker(&self) -> u16 {
         let slots = self.desk.endpoint.slots();
-        slots.element_offset(self.desk.slot).unwrap_or_default() as u16
+        slots.element_offset(self.slot()).unwrap_or_default() as u16
     }
 }
 
@@ -291,6 +305,9 @@ impl Drop for Talk {
         // Without an ending somebody dropped it on the way out.
         let ending = self.ending.unwrap_or(Closed::Forced);
         self.slot().closed[ending as usize].add(1);
+        if self.desk.tenure == Tenure::Client {
+            self.desk.endpoint.leave_seat(self.desk.slot);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use crate::desk;
-use crate::linger::linger;
+use crate::linger::{self, linger};
 use crate::socket::{Stream, TALK_TICK, TICK};
 use crate::talk::{Talk, Wants};
 
@@ -40,6 +40,7 @@ impl Visit {
     ///
     /// Each wait is one blocking recv(2) or send(2) with a timeout, after which the worker looks for orders.
     pub fn converse(mut self) {
+        self.talk.desk().sit();
         let mut wants = self.talk.wants();
         loop {
             wants = match wants {
@@ -95,6 +96,20 @@ impl Visit {
         std::thread::sleep(TICK.min(until - now));
         desk::tick(Instant::now());
         Wants::ToWait(until)
+    }
+
+    /// Ends the conversation before it began, and gives its stream back.
+    pub(crate) fn release(mut self) -> Stream {
+        self.talk.is_refused();
+        match self.stream.take() {
+            Some(stream) => stream,
+            None => unreachable!("a visit has its stream until it is dropped"),
+        }
+    }
+
+    /// The number of the slot that this client has for itself, if it has one: see [`Site::accept_for_process`](crate::Site::accept_for_process).
+    pub fn seat(&self) -> Option<usize> {
+        self.talk.seat()
     }
 
     /// What the conversation waits for.
@@ -185,6 +200,10 @@ impl Drop for Visit {
             && self.talk.closes_first()
         {
             linger(stream);
+            if self.talk.seat().is_some() {
+                // The thread or process was there for this client alone, and ends with it.
+                linger::finish();
+            }
         }
     }
 }

@@ -45,6 +45,8 @@ labels! {
         Drained = "drained",
         /// The server ran out of time while it drained.
         Forced = "forced",
+        /// There was no thread or process for the client.
+        Refused = "refused",
         /// The conversation panicked.
         Panic = "panic",
         /// The worker died.
@@ -166,7 +168,7 @@ impl Slot {
         self.known.iter().map(Counter::get).sum::<u64>() + self.unknown.get() + self.echoed.get()
     }
 
-    /// Writes the end of an owner that could not do it itself.
+    /// Writes the end of a worker that could not do it itself: what it had open counts as crashed.
     pub(crate) fn settle(&self) {
         self.closed[Closed::Crashed as usize].add(self.open());
         self.usage.clear();
