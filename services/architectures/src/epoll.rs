@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::Instant;
 
-use chassis::{Architecture, Capacity, Change, Crowd, DatagramSocket, Endpoint, Family, Letter, Site, StreamListener};
+use chassis::{Architecture, Capacity, Change, Crowd, DatagramSocket, Endpoint, Family, Site, StreamListener};
 use chassis::{Waiting, Wants, Workers};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
@@ -71,28 +71,23 @@ fn welcome(site: &mut Site<StreamListener>, crowd: &mut Crowd, epoll: &Epoll) ->
 fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Result<()> {
     site.set_blocking(false)?;
     let mut epoll = Epoll::new()?;
-    let mut waiting: Waiting<Letter> = Waiting::default();
+    let mut waiting = Waiting::default();
     let mut events = Vec::with_capacity(1);
     while site.turn() || !waiting.is_empty() {
         epoll.watch_endpoint(&site)?;
-        epoll.wait(&site, waiting.next(), &mut events)?;
+        epoll.wait(&site, waiting.next_timer(), &mut events)?;
         if events.drain(..).next().is_some() {
             receive(&mut site, &mut waiting)?;
         }
-        while let Some(letter) = waiting.pop() {
-            site.answer_now(&letter);
-        }
+        waiting.tend(&site);
     }
     Ok(())
 }
 
-fn receive(site: &mut Site<DatagramSocket>, waiting: &mut Waiting<Letter>) -> io::Result<()> {
+fn receive(site: &mut Site<DatagramSocket>, waiting: &mut Waiting) -> io::Result<()> {
     for _ in 0..NEWCOMERS {
         let Some(letter) = site.receive()? else { break };
-        match letter.wants() {
-            Wants::ToWait(until) => waiting.push(until, letter),
-            _ => site.answer_now(&letter),
-        }
+        waiting.take_in(site, letter);
     }
     Ok(())
 }

@@ -6,10 +6,16 @@
 //! To add one: write its file, and add its line to [`REGISTRY`]. Tests say what is still missing then.
 
 mod epoll;
+mod fork_per_connection;
+mod poll;
 mod prefork;
+mod select;
 mod single_threaded;
+mod thread_per_connection;
 mod thread_pool;
 mod tokio_current_thread;
+mod tokio_multi_thread;
+mod worker_queue;
 
 use chassis::Architecture;
 
@@ -18,9 +24,15 @@ use chassis::Architecture;
 pub const REGISTRY: &[&Architecture] = &[
     &single_threaded::ARCHITECTURE,
     &thread_pool::ARCHITECTURE,
+    &worker_queue::ARCHITECTURE,
+    &thread_per_connection::ARCHITECTURE,
+    &fork_per_connection::ARCHITECTURE,
     &prefork::ARCHITECTURE,
+    &select::ARCHITECTURE,
+    &poll::ARCHITECTURE,
     &epoll::ARCHITECTURE,
     &tokio_current_thread::ARCHITECTURE,
+    &tokio_multi_thread::ARCHITECTURE,
 ];
 
 /// The architecture of this name.

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use chassis::{Architecture, Capacity, DatagramSocket, Endpoint, Family, Letter, Site, StreamListener, Visit, Waiting};
+use chassis::{Architecture, Capacity, DatagramSocket, Endpoint, Family, Site, StreamListener, Visit, Waiting};
 use chassis::{Wants, Workers};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
@@ -41,7 +41,7 @@ fn run(server: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     Builder::new_current_thread().enable_all().build()?.block_on(server)
 }
 
-async fn serve_clients(mut site: Site<StreamListener>) -> io::Result<()> {
+pub(crate) async fn serve_clients(mut site: Site<StreamListener>) -> io::Result<()> {
     site.set_blocking(false)?;
     let mut clients = JoinSet::new();
     let door = watch(&site)?;
@@ -98,22 +98,17 @@ async fn converse(visit: Visit) -> io::Result<()> {
     }
 }
 
-async fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Result<()> {
+pub(crate) async fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Result<()> {
     site.set_blocking(false)?;
-    let mut waiting: Waiting<Letter> = Waiting::default();
+    let mut waiting = Waiting::default();
     let door = watch(&site)?;
     while site.turn() || !waiting.is_empty() {
-        somebody_comes(&site, &door, waiting.next()).await?;
+        somebody_comes(&site, &door, waiting.next_timer()).await?;
         for _ in 0..NEWCOMERS {
             let Some(letter) = site.receive()? else { break };
-            match letter.wants() {
-                Wants::ToWait(until) => waiting.push(until, letter),
-                _ => site.answer_now(&letter),
-            }
+            waiting.take_in(&site, letter);
         }
-        while let Some(letter) = waiting.pop() {
-            site.answer_now(&letter);
-        }
+        waiting.tend(&site);
     }
     Ok(())
 }

@@ -5,7 +5,9 @@ use std::collections::{BinaryHeap, HashMap};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Instant;
 
-use crate::socket::TICK;
+use crate::letter::Letter;
+use crate::site::Site;
+use crate::socket::{DatagramSocket, TICK};
 use crate::talk::Wants;
 use crate::visit::Visit;
 
@@ -105,37 +107,40 @@ impl Crowd {
     }
 }
 
-/// Datagrams whose answers cost a wait.
-pub struct Waiting<T> {
+/// Letters that a loop has received, and whose answers cost a wait.
+#[derive(Default)]
+pub struct Waiting {
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
-    items: HashMap<u64, T>,
+    letters: HashMap<u64, Letter>,
     number: u64,
 }
 
-impl<T> Default for Waiting<T> {
-    fn default() -> Self {
-        Self { timers: BinaryHeap::new(), items: HashMap::new(), number: 0 }
+impl Waiting {
+    /// Takes in a letter: answers it at once, or keeps it for as long as its answer costs.
+    pub fn take_in(&mut self, site: &Site<DatagramSocket>, letter: Letter) {
+        match letter.wants() {
+            Wants::ToWait(until) => {
+                self.number += 1;
+                self.timers.push(Reverse((until, self.number)));
+                self.letters.insert(self.number, letter);
+            }
+            _ => site.answer_now(&letter),
+        }
     }
-}
 
-impl<T> Waiting<T> {
-    /// Keeps `item` until then.
-    pub fn push(&mut self, until: Instant, item: T) {
-        self.number += 1;
-        self.timers.push(Reverse((until, self.number)));
-        self.items.insert(self.number, item);
-    }
-
-    /// When the next one's time comes.
-    pub fn next(&self) -> Option<Instant> {
+    /// When the next one's time comes: the loop must not sleep beyond it.
+    pub fn next_timer(&self) -> Option<Instant> {
         self.timers.peek().map(|Reverse((until, _))| *until)
     }
 
-    /// One whose time has come.
-    pub fn pop(&mut self) -> Option<T> {
-        self.next().filter(|&until| until <= Instant::now())?;
-        let Reverse((_, number)) = self.timers.pop()?;
-        self.items.remove(&number)
+    /// Answers those whose time has come.
+    pub fn tend(&mut self, site: &Site<DatagramSocket>) {
+        while self.next_timer().is_some_and(|until| until <= Instant::now()) {
+            let next = self.timers.pop().and_then(|Reverse((_, number))| self.letters.remove(&number));
+            if let Some(letter) = next {
+                site.answer_now(&letter);
+            }
+        }
     }
 
     /// Whether nobody waits.

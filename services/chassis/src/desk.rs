@@ -69,7 +69,10 @@ impl Desk {
         }
         match self.role {
             Role::Leader | Role::Manager => publish_leading(&self.endpoint.leading),
-            Role::Child => self.slot.usage.set(&usage_of(libc::RUSAGE_SELF)),
+            Role::Child => {
+                self.slot.take(std::process::id());
+                self.slot.usage.set(&usage_of(libc::RUSAGE_SELF));
+            }
             Role::Thread => {}
         }
     }

@@ -4,6 +4,7 @@
 //! stays locked for ever. The supervisor and every data plane are born single-threaded; the architectures that fork stay so.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 
@@ -35,6 +36,19 @@ pub fn spawn(work: impl FnOnce() -> io::Result<()>) -> io::Result<Child> {
             tracing::error!(event = "worker_failed", %error, "a worker process failed");
             1
         }
+    })
+}
+
+/// As [`spawn`], for a child that must not keep `listener` open: it would go on taking clients that nobody serves.
+///
+/// # Errors
+/// If there is no room for another process (EAGAIN, ENOMEM).
+pub fn spawn_without(listener: BorrowedFd<'_>, work: impl FnOnce()) -> io::Result<Child> {
+    spawn(|| {
+        // SAFETY: the child leaves by _exit and never returns to the owner of this descriptor.
+        unsafe { rustix::io::close(listener.as_raw_fd()) };
+        work();
+        Ok(())
     })
 }
 

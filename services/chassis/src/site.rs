@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use zen::error;
 use crate::desk::{self, Desk, Role, Tenure};
 use crate::letter::{Arrived, Letter};
 use crate::linger::{self, linger};
-use crate::page::{DrainClock, EndpointPage, Page, Rejected, State};
+use crate::page::{DrainClock, EndpointPage, MAX_SLOTS, Page, Rejected, State};
 use crate::socket::{DatagramSocket, Stream, StreamListener, TICK};
 use crate::talk::Talk;
 use crate::visit::Visit;
@@ -41,6 +41,8 @@ pub struct Site<S> {
     index: usize,
     /// `None` when the worker has taken its last client: the endpoint must not stay open for its sake.
     socket: Option<S>,
+    /// The slot of the first worker: 1 where the leader keeps slot 0 for itself.
+    first_slot: usize,
     /// Where the search for the next client's slot begins.
     next_seat: usize,
     /// The first descriptor number that is of no use; see [`Site::refuse_descriptors_from`].
@@ -78,6 +80,7 @@ impl<S: Endpoint> Site<S> {
             desk,
             index: 0,
             socket: Some(socket),
+            first_slot: 0,
             next_seat: 0,
             descriptor_limit: None,
             more: false,
@@ -95,18 +98,47 @@ impl<S: Endpoint> Site<S> {
         self.worker(index, Role::Child)
     }
 
+    /// The site as a worker thread has it that gets its clients from the leader, and so must not keep the endpoint open.
+    #[must_use]
+    pub fn for_thread_inside(&self, index: usize) -> Self {
+        self.place(index, Role::Thread, None)
+    }
+
+    /// For a runtime whose threads go on with each other's clients: from now on whoever goes on with a client counts in the
+    /// slot of its own thread. Gives what each of these threads must call when it begins.
+    pub fn roam(&mut self) -> impl Fn() + Send + Sync + 'static {
+        self.desk.tenure = Tenure::Roaming;
+        let desk = Desk { role: Role::Thread, ..self.desk };
+        let threads = AtomicUsize::new(0);
+        move || {
+            // Slot 0 is the leader's. More threads than slots share the last one; a runtime has some dozens.
+            let index = 1 + threads.fetch_add(1, Ordering::Relaxed);
+            Desk { slot: desk.endpoint.slot(index.min(MAX_SLOTS - 1)), ..desk }.sit();
+        }
+    }
+
+    /// For a leader that takes clients itself: it counts in slot 0, its workers in the following ones.
+    pub const fn keep_a_slot(&mut self) {
+        self.first_slot = 1;
+    }
+
     fn worker(&self, index: usize, role: Role) -> io::Result<Self> {
-        let socket = self.socket.as_ref().map(Endpoint::share).transpose()?;
-        let slot = self.desk.endpoint.slot(index);
-        Ok(Self {
+        Ok(self.place(index, role, self.socket.as_ref().map(Endpoint::share).transpose()?))
+    }
+
+    fn place(&self, index: usize, role: Role, socket: Option<S>) -> Self {
+        let slot = self.desk.endpoint.slot(self.first_slot + index);
+        slot.take(std::process::id());
+        Self {
             desk: Desk { slot, role, ..self.desk },
             index,
             socket,
+            first_slot: 0,
             next_seat: 0,
             descriptor_limit: None,
             more: false,
             backoff: BackOff::default(),
-        })
+        }
     }
 
     /// The worker's number.
@@ -143,6 +175,12 @@ impl<S: Endpoint> Site<S> {
         true
     }
 
+    /// Waits a part of a tick, for a leader whose workers finish.
+    pub fn rest(&mut self) {
+        self.look_for_orders();
+        thread::sleep(TICK / 4);
+    }
+
     /// Makes a worker by `spawn`, and notes how long that took.
     pub fn hire<W>(&self, spawn: impl FnOnce() -> io::Result<W>) -> Option<W> {
         let began = Instant::now();
@@ -159,14 +197,9 @@ impl<S: Endpoint> Site<S> {
         }
     }
 
-    /// Says that process `pid` is worker `index`.
-    pub fn enlist(&self, index: usize, pid: u32) {
-        self.desk.endpoint.slot(index).take(pid);
-    }
-
     /// Says that worker `index` has ended. One that was still wanted counts as crashed: whoever it served is gone.
     pub fn dismiss(&self, index: usize) {
-        self.desk.endpoint.slot(index).settle();
+        self.desk.endpoint.slot(self.first_slot + index).settle();
         if index < self.workers() && !self.is_draining() {
             self.desk.endpoint.restarts_crashed.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(event = "worker_lost", worker = index, "a worker ended before its time and is replaced");
@@ -375,7 +408,13 @@ impl Site<StreamListener> {
 
     /// Turns away a client for whom there was no thread or process, and sees it off.
     pub fn send_away(&self, visit: Visit) {
-        self.turn_away_for(visit, Rejected::Resources);
+        let unborn = visit.seat().filter(|_| visit.is_for_process());
+        let stream = visit.release();
+        self.turn_away(&stream, Rejected::Resources);
+        linger(stream);
+        if let Some(seat) = unborn {
+            self.vacate(seat);
+        }
     }
 
     /// Refuses clients whose descriptor is `limit` or higher, because the caller has no place for it.
@@ -413,12 +452,6 @@ impl Site<StreamListener> {
         } else {
             None
         }
-    }
-
-    fn turn_away_for(&self, visit: Visit, reason: Rejected) {
-        let stream = visit.release();
-        self.turn_away(&stream, reason);
-        linger(stream);
     }
 
     fn turn_away(&self, stream: &Stream, reason: Rejected) {

@@ -10,7 +10,7 @@ use rustix::net::SocketAddrAny;
 use zen::trace::Origin;
 use zen::{Conversation, End, Next, Said, TimeOut, Transport};
 
-use crate::desk::{self, Desk, Tenure};
+use crate::desk::{self, Desk, Role, Tenure};
 use crate::page::{Closed, Live, Slot};
 use crate::settings::AnswerWork;
 use crate::trace::{self, Record};
@@ -242,6 +242,11 @@ impl Talk {
         self.wants()
     }
 
+    /// Frees what belongs to this copy of the conversation, which goes on elsewhere.
+    pub(crate) fn forget(&mut self) {
+        self.reply = Vec::new();
+    }
+
     /// There is nobody to talk to this client: it ends before it began.
     pub(crate) const fn is_refused(&mut self) {
         self.ending = Some(Closed::Refused);
@@ -305,7 +310,8 @@ impl Drop for Talk {
         // Without an ending somebody dropped it on the way out.
         let ending = self.ending.unwrap_or(Closed::Forced);
         self.slot().closed[ending as usize].add(1);
-        if self.desk.tenure == Tenure::Client {
+        // The seat of a process is taken back by its parent: it may also die without a word.
+        if self.desk.tenure == Tenure::Client && self.desk.role == Role::Thread {
             self.desk.endpoint.leave_seat(self.desk.slot);
         }
     }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use crate::desk;
+use crate::desk::{self, Role};
 use crate::linger::{self, linger};
 use crate::socket::{Stream, TALK_TICK, TICK};
 use crate::talk::{Talk, Wants};
@@ -105,6 +105,17 @@ impl Visit {
             Some(stream) => stream,
             None => unreachable!("a visit has its stream until it is dropped"),
         }
+    }
+
+    /// Another process has this visit now: closes this copy of its stream without a word, and counts nothing.
+    pub fn abandon(self) {
+        let Self { talk, stream, .. } = &mut *std::mem::ManuallyDrop::new(self);
+        drop(stream.take());
+        talk.forget();
+    }
+
+    pub(crate) fn is_for_process(&self) -> bool {
+        self.talk.desk().role == Role::Child
     }
 
     /// The number of the slot that this client has for itself, if it has one: see [`Site::accept_for_process`](crate::Site::accept_for_process).

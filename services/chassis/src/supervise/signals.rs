@@ -32,9 +32,10 @@ pub(super) fn restore() -> io::Result<()> {
 
 /// Waits for a signal, `time` at the most.
 pub(super) fn wait(time: Duration) -> Option<Request> {
+    let set = set();
     let time = libc::timespec { tv_sec: time.as_secs() as libc::time_t, tv_nsec: i64::from(time.subsec_nanos()) };
     // SAFETY: both structs live to the end of the call; no information about the signal is asked for.
-    match unsafe { libc::sigtimedwait(&raw const *set().as_ref(), ptr::null_mut(), &raw const time) } {
+    match unsafe { libc::sigtimedwait(&raw const set, ptr::null_mut(), &raw const time) } {
         libc::SIGTERM | libc::SIGINT => Some(Request::Stop),
         libc::SIGQUIT => Some(Request::StopNow),
         libc::SIGHUP => Some(Request::Reload),
@@ -44,14 +45,15 @@ pub(super) fn wait(time: Duration) -> Option<Request> {
 }
 
 fn mask(how: libc::c_int) -> io::Result<()> {
+    let set = set();
     // SAFETY: the set is initialised, and the old one is not asked for.
-    match unsafe { libc::pthread_sigmask(how, &raw const *set().as_ref(), ptr::null_mut()) } {
+    match unsafe { libc::pthread_sigmask(how, &raw const set, ptr::null_mut()) } {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),
     }
 }
 
-fn set() -> Box<libc::sigset_t> {
+fn set() -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: sigemptyset initialises the set, and sigaddset only gets signals that exist.
     unsafe {
@@ -59,6 +61,6 @@ fn set() -> Box<libc::sigset_t> {
         for signal in SIGNALS {
             libc::sigaddset(set.as_mut_ptr(), signal);
         }
-        Box::new(set.assume_init())
+        set.assume_init()
     }
 }

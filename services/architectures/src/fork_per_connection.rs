@@ -1,0 +1,76 @@
+//! A process for each client.
+//!
+//! **Costs**: a process' making and end for each conversation, its memory for each open one, and a context switch for nearly
+//! every question. Nobody waits for anybody else, and nobody can harm anybody else: a crash ends one conversation.
+//! **Choose it** for few, long conversations that must be kept apart, as sshd(8) does.
+//! **Watch** on the dashboard: processes, CPU per question while clients come and go, memory per connection.
+//! **Chapter**: "Threaded and Multiprocess Servers". `thread_per_connection` is the same with threads.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use chassis::fork::{self, Child};
+use chassis::{Architecture, Capacity, Family, Site, StreamListener, Visit, Workers};
+
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "fork_per_connection",
+    summary: "a process for each client",
+    offset: 4,
+    family: Family::Blocking,
+    stream: Some(serve_clients),
+    datagram: None,
+    workers: Workers::Ignored("each client has a process of its own"),
+    capacity: Capacity::Connections(512),
+};
+
+/// A child with the slot of its client.
+struct Server {
+    child: Child,
+    seat: usize,
+}
+
+fn serve_clients(mut site: Site<StreamListener>) -> io::Result<()> {
+    let mut servers = Vec::new();
+    while site.proceed() {
+        if let Some(visit) = site.accept_for_process()? {
+            servers.extend(start(&site, visit));
+        }
+        bury_the_dead(&site, &mut servers);
+    }
+    while !servers.is_empty() {
+        site.rest();
+        bury_the_dead(&site, &mut servers);
+    }
+    Ok(())
+}
+
+fn start(site: &Site<StreamListener>, visit: Visit) -> Option<Server> {
+    let seat = visit.seat()?;
+    let mut visit = Some(visit);
+    let serve = || visit.take().map_or((), Visit::converse);
+    let child = site.hire(|| fork::spawn_without(site.as_fd(), serve));
+    match (child, visit) {
+        (Some(child), Some(visit)) => {
+            // The parent closes its copy, or the client would never see the child's closed.
+            visit.abandon();
+            Some(Server { child, seat })
+        }
+        (_, visit) => {
+            if let Some(visit) = visit {
+                site.send_away(visit);
+            }
+            None
+        }
+    }
+}
+
+fn bury_the_dead(site: &Site<StreamListener>, servers: &mut Vec<Server>) {
+    servers.retain(|server| {
+        let alive = !server.child.has_ended();
+        if !alive {
+            site.vacate(server.seat);
+        }
+        alive
+    });
+    site.report_running(servers.len());
+}
