@@ -4,6 +4,7 @@
 //! go on, and they find their worker here.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use crate::page::{EndpointPage, Page, Slot, Usage, monotonic_ns};
@@ -60,6 +61,15 @@ impl Desk {
     /// The slot to count in now.
     pub fn slot(&self) -> &'static Slot {
         if self.tenure == Tenure::Roaming { DESK.get().map_or(self.slot, |desk| desk.slot) } else { self.slot }
+    }
+
+    /// Does something for one client. A panic in it is counted and goes no further: `None`.
+    pub fn contain<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let done = catch_unwind(AssertUnwindSafe(work)).ok();
+        if done.is_none() {
+            self.slot().panics.add(1);
+        }
+        done
     }
 
     fn publish(&self) {

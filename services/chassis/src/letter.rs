@@ -10,7 +10,7 @@ use zen::datagram::{Dropped as Unanswered, Verdict, judge};
 use zen::{Dialogue, QUESTIONS, Said, error};
 
 use crate::desk::{self, Desk};
-use crate::page::{Dropped, Slot};
+use crate::page::{Dropped, Slot, Target};
 use crate::settings::AnswerWork;
 use crate::socket::{DatagramSocket, Received};
 use crate::talk::{Wants, spin_until};
@@ -80,6 +80,8 @@ impl Letter {
         let slot = desk.slot();
         slot.datagrams.add(1);
         slot.received_bytes.add(bytes.len() as u64);
+        // One datagram is a whole conversation.
+        desk.contain(|| desk.endpoint.faults.strike(Target::Conversation))?;
         let live = desk.page.settings.live();
         let port = from.as_socket().map(|from: SocketAddr| from.port());
         let (reply, said) = match judge(live.dialogue, bytes, truncated, port) {

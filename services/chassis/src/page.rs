@@ -10,6 +10,7 @@
 //! - everything else: the supervisor, unless a field says otherwise.
 
 mod count;
+mod faults;
 mod settings;
 mod slot;
 
@@ -18,6 +19,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub use count::{Counter, DURATION_BOUNDS, Gauge, Histogram, Usage};
+pub use faults::{Fault, Faults, Target};
 pub use settings::{Live, LiveValue, Settings};
 pub use slot::{Closed, Dropped, Rejected, Slot};
 
@@ -183,6 +185,8 @@ pub struct EndpointPage {
     pub drain_lost: AtomicU64,
     /// Conversations in mid-question that were closed in a drain. Any worker adds to it.
     pub drain_retryable: AtomicU64,
+    /// Faults that were asked for. Written by the control plane, and by whoever they happen to.
+    pub faults: Faults,
     /// Open conversations when the drain began.
     pub drain_open: Gauge,
     /// Answers up to the moment the drain began.

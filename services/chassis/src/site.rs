@@ -15,7 +15,7 @@ use zen::error;
 use crate::desk::{self, Desk, Role, Tenure};
 use crate::letter::{Arrived, Letter};
 use crate::linger::{self, linger};
-use crate::page::{DrainClock, EndpointPage, MAX_SLOTS, Page, Rejected, State};
+use crate::page::{DrainClock, EndpointPage, MAX_SLOTS, Page, Rejected, State, Target};
 use crate::socket::{DatagramSocket, Stream, StreamListener, TICK};
 use crate::talk::Talk;
 use crate::visit::Visit;
@@ -281,9 +281,20 @@ impl<S: Endpoint> Site<S> {
     fn look_for_orders(&mut self) {
         self.desk.sit();
         desk::tick(Instant::now());
+        self.strike();
         linger::sweep();
         if self.drain().is_some_and(|drain| Instant::now() > drain.partial_end() + LAST_CLIENTS) {
             self.socket = None;
+        }
+    }
+
+    fn strike(&self) {
+        let faults = &self.desk.endpoint.faults;
+        if self.desk.role != Role::Manager {
+            faults.strike(Target::Worker);
+        }
+        if matches!(self.desk.role, Role::Leader | Role::Manager) {
+            faults.strike(Target::Data);
         }
     }
 

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::net::SocketAddrAny;
@@ -11,7 +10,7 @@ use zen::trace::Origin;
 use zen::{Conversation, End, Next, Said, TimeOut, Transport};
 
 use crate::desk::{self, Desk, Role, Tenure};
-use crate::page::{Closed, Live, Slot};
+use crate::page::{Closed, Live, Slot, Target};
 use crate::settings::AnswerWork;
 use crate::trace::{self, Record};
 
@@ -93,8 +92,8 @@ impl Talk {
         self.slot().received_bytes.add(bytes.len() as u64);
         let live = self.desk.page.settings.live();
         // A fault in an answer costs this client its conversation and nobody else anything.
-        if catch_unwind(AssertUnwindSafe(|| self.answer(bytes, now, &live))).is_err() {
-            self.slot().panics.add(1);
+        let desk = self.desk;
+        if desk.contain(|| self.answer(bytes, now, &live)).is_none() {
             self.ending = Some(Closed::Panic);
             return Wants::ToLeave;
         }
@@ -102,6 +101,7 @@ impl Talk {
     }
 
     fn answer(&mut self, bytes: &[u8], now: Instant, live: &Live) {
+        self.desk.endpoint.faults.strike(Target::Conversation);
         if self.reply.capacity() == 0 {
             self.reply = SPARE.take();
         }
