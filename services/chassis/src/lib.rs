@@ -15,6 +15,7 @@
 //! [`receive`](Site::receive), and orders to obey. Blocking code lets a [`Visit`] [`converse`](Visit::converse); a readiness
 //! loop does what a visit [`Wants`]; completion and async code feeds a [`Talk`] with bytes.
 
+mod activation;
 pub mod control;
 mod crowd;
 mod desk;

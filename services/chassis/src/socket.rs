@@ -33,6 +33,13 @@ pub(crate) struct Options {
     pub send_tick: Duration,
 }
 
+/// Makes a socket that somebody else bound ours.
+pub(crate) fn adopt(fd: OwnedFd, endpoint: &Endpoint, options: Options) -> io::Result<OwnedFd> {
+    let socket = Socket::from(fd);
+    prepare(&socket, endpoint.transport, options)?;
+    Ok(socket.into())
+}
+
 /// Binds an endpoint. Gives it back with the port that the kernel chose for port 0.
 pub(crate) fn bind(endpoint: &Endpoint, options: Options) -> io::Result<(OwnedFd, Endpoint)> {
     let kind = if endpoint.transport.is_stream() { Type::STREAM } else { Type::DGRAM };
@@ -40,20 +47,24 @@ pub(crate) fn bind(endpoint: &Endpoint, options: Options) -> io::Result<(OwnedFd
         Address::Host(host, port) => bind_host(endpoint, host, *port, kind)?,
         Address::Path(path) => (bind_path(path, kind)?, endpoint.clone()),
     };
+    prepare(&socket, endpoint.transport, options)?;
+    Ok((socket.into(), bound))
+}
+
+fn prepare(socket: &Socket, transport: Transport, options: Options) -> io::Result<()> {
     // The tick: every blocking wait ends in time to look for orders. What TCP accepts inherits these from its listener.
     socket.set_read_timeout(Some(TICK))?;
     socket.set_write_timeout(Some(options.send_tick))?;
-    if endpoint.transport.is_stream() {
-        if endpoint.transport == Transport::Tcp {
+    if transport.is_stream() {
+        if transport == Transport::Tcp {
             // An answer is one write; Nagle's algorithm would hold back the next one (44 ms a question, RFC 896).
             socket.set_tcp_nodelay(true)?;
         }
-        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
     } else {
         // The default holds about 280 small datagrams; what does not fit is lost without a word.
-        socket.set_recv_buffer_size(options.receive_buffer)?;
+        socket.set_recv_buffer_size(options.receive_buffer)
     }
-    Ok((socket.into(), bound))
 }
 
 fn bind_host(endpoint: &Endpoint, host: &str, port: u16, kind: Type) -> io::Result<(Socket, Endpoint)> {

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use zen::Endpoint;
 
+use crate::activation::Inherited;
 use crate::fork::{self, Ended};
-use crate::page::{EndpointPage, MAX_ENDPOINTS, Order, Page, State, monotonic_ns};
+use crate::page::{EndpointPage, LiveValue, MAX_ENDPOINTS, Order, Page, State, monotonic_ns};
 use crate::settings::Start;
 use crate::site::Site;
 use crate::socket::{self, DatagramSocket, Options, StreamListener, TALK_TICK};
@@ -76,6 +77,8 @@ struct Supervisor {
 struct Plane {
     endpoint: Endpoint,
     page: &'static EndpointPage,
+    /// The socket that was passed to us, if it was. It is not ours to close for good.
+    passed: Option<OwnedFd>,
     /// `None` while the endpoint is closed: in a drain, and parked.
     socket: Option<OwnedFd>,
     running: Option<Running>,
@@ -108,13 +111,7 @@ impl Supervisor {
         // Before anything listens: a signal must find its handler (here: a blocked mask that sigtimedwait reads).
         signals::block()?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-        let mut planes = Vec::new();
-        for (endpoint, page) in start.listen.iter_mut().zip(page.endpoints()) {
-            let plane = Plane::bind(endpoint, page, &start_options(&start.live, start.backlog, start.receive_buffer))?;
-            *endpoint = plane.endpoint.clone();
-            tracing::info!(event = "listening", url = %endpoint, "listening");
-            planes.push(plane);
-        }
+        let planes = open_planes(&mut start, page, Inherited::from_environment())?;
         let admin = bind_admin(&mut start)?;
         let (traces, trace_pipe) = trace_pipe()?;
         Ok(Self {
@@ -223,14 +220,11 @@ impl Supervisor {
     }
 
     fn start_again(&mut self) {
-        let options = self.options();
+        let options = options(&self.start);
         for plane in &mut self.planes {
-            match Plane::bind(&plane.endpoint, plane.page, &options) {
-                Ok(fresh) => plane.socket = fresh.socket,
-                Err(error) => {
-                    tracing::error!(event = "start_failed", url = %plane.endpoint, "{error}");
-                    return;
-                }
+            if let Err(error) = plane.bind(options) {
+                tracing::error!(event = "start_failed", url = %plane.endpoint, "{error}");
+                return;
             }
         }
         self.enter(State::Starting);
@@ -372,17 +366,42 @@ impl Supervisor {
         tracing::info!(event = "stopped", "stopped");
         exit::OK
     }
-
-    fn options(&self) -> Options {
-        start_options(&self.start.live, self.start.backlog, self.start.receive_buffer)
-    }
 }
 
 impl Plane {
-    fn bind(endpoint: &Endpoint, page: &'static EndpointPage, options: &Options) -> io::Result<Self> {
-        let (socket, endpoint) = socket::bind(endpoint, *options)
-            .map_err(|error| io::Error::new(error.kind(), format!("{endpoint} cannot be bound: {error}")))?;
-        Ok(Self { endpoint, page, socket: Some(socket), running: None, died: None, respawns: Respawns::default() })
+    /// A place whose socket was passed to us, or is bound now.
+    fn open(
+        endpoint: &Endpoint,
+        page: &'static EndpointPage,
+        options: Options,
+        passed: Option<OwnedFd>,
+    ) -> io::Result<Self> {
+        let mut plane = Self {
+            endpoint: endpoint.clone(),
+            page,
+            passed: passed.map(|socket| socket::adopt(socket, endpoint, options)).transpose()?,
+            socket: None,
+            running: None,
+            died: None,
+            respawns: Respawns::default(),
+        };
+        plane.bind(options)?;
+        Ok(plane)
+    }
+
+    /// Opens the endpoint for clients.
+    fn bind(&mut self, options: Options) -> io::Result<()> {
+        self.socket = Some(match &self.passed {
+            Some(passed) => passed.try_clone()?,
+            None => {
+                let (socket, endpoint) = socket::bind(&self.endpoint, options).map_err(|error| {
+                    io::Error::new(error.kind(), format!("{} cannot be bound: {error}", self.endpoint))
+                })?;
+                self.endpoint = endpoint;
+                socket
+            }
+        });
+        Ok(())
     }
 
     /// Whether its leader has taken its first turn.
@@ -446,14 +465,22 @@ impl Respawns {
     }
 }
 
-fn start_options(
-    live: &[(crate::page::LiveValue, u64, crate::settings::Source)],
-    backlog: u32,
-    receive_buffer: usize,
-) -> Options {
-    let stall = live.iter().find(|(which, ..)| *which == crate::page::LiveValue::WriteStall).map(|(_, ns, _)| *ns);
-    let stall = stall.map_or(TALK_TICK, Duration::from_nanos);
-    Options { backlog, receive_buffer, send_tick: TALK_TICK.min(stall) }
+fn open_planes(start: &mut Start, page: &'static Page, mut inherited: Inherited) -> io::Result<Vec<Plane>> {
+    let options = options(start);
+    let mut planes = Vec::new();
+    for (endpoint, page) in start.listen.iter_mut().zip(page.endpoints()) {
+        let plane = Plane::open(endpoint, page, options, inherited.take(endpoint))?;
+        *endpoint = plane.endpoint.clone();
+        tracing::info!(event = "listening", url = %endpoint, "listening");
+        planes.push(plane);
+    }
+    Ok(planes)
+}
+
+fn options(start: &Start) -> Options {
+    let stall = start.live.iter().find(|(which, ..)| *which == LiveValue::WriteStall);
+    let stall = stall.map_or(TALK_TICK, |(_, ns, _)| Duration::from_nanos(*ns));
+    Options { backlog: start.backlog, receive_buffer: start.receive_buffer, send_tick: TALK_TICK.min(stall) }
 }
 
 fn bind_admin(start: &mut Start) -> io::Result<TcpListener> {

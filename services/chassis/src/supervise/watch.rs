@@ -83,7 +83,9 @@ impl Plane {
 
     /// Removes the file of a Unix socket that nobody listens on any more.
     pub(super) fn unlink(&self) {
-        if let Address::Path(path) = &self.endpoint.address {
+        if let Address::Path(path) = &self.endpoint.address
+            && self.passed.is_none()
+        {
             // Somebody may have been quicker.
             let _ = std::fs::remove_file(path);
         }
