@@ -391,16 +391,14 @@ impl Plane {
 
     /// Opens the endpoint for clients.
     fn bind(&mut self, options: Options) -> io::Result<()> {
-        self.socket = Some(match &self.passed {
-            Some(passed) => passed.try_clone()?,
-            None => {
-                let (socket, endpoint) = socket::bind(&self.endpoint, options).map_err(|error| {
-                    io::Error::new(error.kind(), format!("{} cannot be bound: {error}", self.endpoint))
-                })?;
-                self.endpoint = endpoint;
-                socket
-            }
-        });
+        if let Some(passed) = &self.passed {
+            self.socket = Some(passed.try_clone()?);
+            return Ok(());
+        }
+        let (socket, endpoint) = socket::bind(&self.endpoint, options)
+            .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be bound: {error}", self.endpoint)))?;
+        self.endpoint = endpoint;
+        self.socket = Some(socket);
         Ok(())
     }
 
