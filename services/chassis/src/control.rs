@@ -1,20 +1,203 @@
-//! The control plane. To be written.
+//! The control plane: the admin API, metrics and traces of one server, in a process of its own that holds no data socket.
+//!
+//! Whatever is asked here reaches the data planes through the [`page`](crate::page), and whatever is told about them is read
+//! from there, so nothing that happens here can hold up a client. If it dies, the supervisor starts another one.
+
+mod body;
+pub mod catalogue;
+pub mod cgroup;
+mod guard;
+mod handlers;
+mod metrics;
+mod orders;
+mod problem;
+mod process;
+mod routes;
+mod serve;
+mod sheet;
+mod spans;
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::http::Method;
+use axum::response::Response;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Mutex;
+
+use crate::Architecture;
+use crate::page::{EndpointPage, Page, State};
+use crate::settings::{self, Changes, Start};
+use guard::Guard;
+use metrics::Metrics;
+use spans::Spans;
+
+pub use routes::{ROUTES, Route};
+
+/// How long a change waits for all workers to have seen it. A worker looks at least once a second.
+const SETTLE: Duration = Duration::from_millis(1500);
+
+/// How long the last answers may take when the process is told to end.
+const LAST_ANSWERS: Duration = Duration::from_millis(300);
 
 /// What the control plane is given when it is born.
 pub struct Context {
     /// The shared page.
-    pub page: &'static crate::page::Page,
+    pub page: &'static Page,
     /// What is served.
-    pub architecture: &'static crate::Architecture,
+    pub architecture: &'static Architecture,
     /// What the container was started with; its endpoints are those that were bound.
-    pub start: crate::settings::Start,
+    pub start: Start,
     /// The admin socket, bound and listening.
     pub listener: std::net::TcpListener,
     /// The read end of the pipe of sampled exchanges; it does not block.
-    pub traces: std::os::fd::OwnedFd,
+    pub traces: OwnedFd,
+}
+
+/// What the handlers share.
+struct Control {
+    page: &'static Page,
+    architecture: &'static Architecture,
+    start: Start,
+    guard: Guard,
+    metrics: Metrics,
+    /// Changes of settings come one after the other.
+    changing: Mutex<()>,
+    requests: AtomicU64,
+}
+
+/// How far a change has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Settled {
+    /// Every worker has seen it.
+    Everywhere,
+    /// Some are still busy with something else.
+    NotYet,
 }
 
 /// Serves the admin API until the process is told to end by SIGTERM; gives its exit code.
-pub fn run(_context: Context) -> i32 {
-    0
+pub fn run(context: Context) -> i32 {
+    let spans = Spans::new(&context.start.otlp_endpoint, context.architecture.name);
+    let served = serve(context, &spans);
+    spans.shut_down();
+    match served {
+        Ok(()) => crate::exit::OK,
+        Err(error) => {
+            tracing::error!(event = "control_failed", "{error}");
+            crate::exit::FAILED
+        }
+    }
+}
+
+fn serve(context: Context, spans: &Spans) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut term = signal(SignalKind::terminate())?;
+        context.listener.set_nonblocking(true)?;
+        let listener = tokio::net::TcpListener::from_std(context.listener)?;
+        let metrics = Metrics::new(context.page, context.architecture, &context.start).map_err(io::Error::other)?;
+        let control = Arc::new(Control {
+            page: context.page,
+            architecture: context.architecture,
+            guard: Guard::new(&context.start, context.architecture.name),
+            start: context.start,
+            metrics,
+            changing: Mutex::new(()),
+            requests: AtomicU64::new(0),
+        });
+        tokio::select! {
+            () = serve::serve(listener, routes::router(control.clone()), control.clone()) => {}
+            result = spans.forward(context.traces) => result?,
+            () = control.follow_reload_requests() => {}
+            _ = term.recv() => tokio::time::sleep(LAST_ANSWERS).await,
+        }
+        Ok(())
+    })
+}
+
+impl Control {
+    /// The endpoints with their parts of the page.
+    fn endpoints(&self) -> impl Iterator<Item = (&zen::Endpoint, &'static EndpointPage)> {
+        self.start.listen.iter().zip(self.page.endpoints())
+    }
+
+    fn next_request_id(&self) -> String {
+        format!("{:x}-{:x}", std::process::id(), self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Writes a change into the page and gives its generation. The caller holds `changing`.
+    fn apply(&self, changes: &Changes, source: &'static str) -> u64 {
+        for (which, value, _) in changes {
+            let (old, _) = self.page.settings.get(*which);
+            tracing::info!(event = "setting", key = which.key(), from = old, to = *value, source, "a setting changes");
+        }
+        self.metrics.own.count_change(source, true);
+        self.page.settings.write(changes)
+    }
+
+    /// Waits until every worker has seen this generation.
+    async fn settle(&self, generation: u64) -> Settled {
+        let patience = Instant::now() + SETTLE;
+        while !self.has_settled(generation) {
+            if Instant::now() > patience {
+                return Settled::NotYet;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Settled::Everywhere
+    }
+
+    fn has_settled(&self, generation: u64) -> bool {
+        let serving = matches!(self.page.state(), State::Ready | State::Paused);
+        let mut slots = self.page.endpoints().iter().flat_map(EndpointPage::slots).filter(|slot| slot.owner.get() != 0);
+        !serving || slots.all(|slot| slot.generation.get() >= generation)
+    }
+
+    /// Reads the settings file again; the old settings stay if anything is wrong with it.
+    async fn reload(&self) -> Result<u64, String> {
+        let _one_at_a_time = self.changing.lock().await;
+        let result = settings::reload(self.architecture, self.page, &self.start);
+        match result {
+            Ok(changes) => Ok(self.apply(&changes, "reload")),
+            Err(why) => {
+                self.metrics.own.count_change("reload", false);
+                tracing::warn!(event = "reload_failed", "the settings stay as they were: {why}");
+                Err(why)
+            }
+        }
+    }
+
+    /// SIGHUP arrives at the supervisor, which counts it in the page.
+    async fn follow_reload_requests(&self) {
+        let mut seen = self.page.reload_requests.get();
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let asked = self.page.reload_requests.get();
+            if asked != seen {
+                seen = asked;
+                // Whoever sent the signal reads the log.
+                let _ = self.reload().await;
+            }
+        }
+    }
+}
+
+/// A line for each attempt to change something, allowed or not.
+fn audit(method: &Method, path: &str, remote: SocketAddr, request_id: &str, response: &Response) {
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return;
+    }
+    tracing::info!(
+        event = "admin",
+        method = method.as_str(),
+        path,
+        remote = %remote,
+        request_id,
+        status = response.status().as_u16(),
+        "a change was asked for"
+    );
 }

@@ -1,4 +1,14 @@
 //! Settings, from defaults, a file, the environment, flags and changes over the admin API.
+//!
+//! Later layers win: defaults < `--config FILE` (TOML) < environment (`ZENLAB__KEY`, `ZENLAB__ADMIN__KEY`) < flags < PATCH.
+
+mod change;
+mod load;
+mod table;
+
+pub use change::{Changes, Refusal, Refused, patch, reload, schema, sources, values};
+pub use load::{Flags, SettingsError, load};
+pub use table::{KEYS, Key, Kind, LEVELS};
 
 /// How the cost of an expensive answer is paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,10 +67,68 @@ impl Source {
         }
     }
 
+    /// The name that sentences use.
+    pub(crate) const fn place(self) -> &'static str {
+        match self {
+            Self::Default => "defaults",
+            Self::File => "file",
+            Self::Environment => "environment",
+            Self::Flag => "command line",
+            Self::Patch => "admin API",
+        }
+    }
+
     /// The source that lies in the page as `number`.
     pub fn from_number(number: u32) -> Self {
         Self::ALL.get(number as usize).copied().unwrap_or(Self::Default)
     }
+}
+
+/// What the architecture `io_uring` does where the kernel refuses a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IoUring {
+    /// Serve by epoll, and say so everywhere.
+    #[default]
+    Auto,
+    /// End.
+    Require,
+    /// Serve by epoll without trying.
+    Off,
+}
+
+impl IoUring {
+    /// Every one, in the order of the setting's words.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Require, Self::Off];
+
+    /// The name that settings use.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Require => "require",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// Every setting of `start` with its source, a line each.
+pub fn print(start: &Start) -> String {
+    let live = start.live.iter().map(|(which, value, source)| {
+        let kind = table::find(which.key()).map_or(Kind::Text, |key| key.kind);
+        format!("{} = {}  # {}\n", which.key(), kind.show(*value), source.place())
+    });
+    let fixed = [
+        format!("listen = {:?}\n", start.listen.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        format!("backlog = {}\n", start.backlog),
+        format!("max_question_bytes = {}\n", start.max_question_bytes),
+        format!("receive_buffer = {}\n", start.receive_buffer),
+        format!("lab = {}\n", start.lab),
+        format!("io_uring = {:?}\n", start.io_uring.label()),
+        format!("otlp_endpoint = {:?}\n", start.otlp_endpoint),
+        format!("admin.listen = {:?}\n", start.admin_listen.to_string()),
+        format!("admin.token_file = \"{}\"\n", start.token_file.as_deref().unwrap_or_else(|| "".as_ref()).display()),
+        format!("admin.hosts = {:?}\n", start.admin_hosts),
+    ];
+    live.chain(fixed).collect()
 }
 
 /// All that a container needs to know before it starts.
@@ -76,6 +144,8 @@ pub struct Start {
     pub receive_buffer: usize,
     /// Whether experiments that hurt (expensive answers, faults) are allowed.
     pub lab: bool,
+    /// What `io_uring` does where there is no ring.
+    pub io_uring: IoUring,
     /// Where traces go; none when empty.
     pub otlp_endpoint: String,
     /// Where the admin API listens.

@@ -131,6 +131,13 @@ impl Usage {
     }
 }
 
+impl Usage {
+    /// The numbers of a `rusage`, in the order of [`Self::get`].
+    pub fn numbers_of(usage: &libc::rusage) -> [u64; 6] {
+        numbers_of(usage)
+    }
+}
+
 fn numbers_of(usage: &libc::rusage) -> [u64; 6] {
     let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
     [
