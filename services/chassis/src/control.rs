@@ -3,36 +3,29 @@
 //! Whatever is asked here reaches the data planes through the [`page`](crate::page), and whatever is told about them is read
 //! from there, so nothing that happens here can hold up a client. If it dies, the supervisor starts another one.
 
-mod body;
 pub mod catalogue;
 pub mod cgroup;
-mod guard;
 mod handlers;
 mod metrics;
 mod orders;
-mod problem;
 mod process;
 mod routes;
-mod serve;
 mod sheet;
 mod spans;
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use admin::{Guard, Observation};
 use axum::http::Method;
-use axum::response::Response;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
 use crate::Architecture;
 use crate::page::{EndpointPage, Page, State};
 use crate::settings::{self, Changes, Start};
-use guard::Guard;
 use metrics::Metrics;
 use spans::Spans;
 
@@ -63,11 +56,10 @@ struct Control {
     page: &'static Page,
     architecture: &'static Architecture,
     start: Start,
-    guard: Guard,
+    guard: Arc<Guard>,
     metrics: Metrics,
     /// Changes of settings come one after the other.
     changing: Mutex<()>,
-    requests: AtomicU64,
 }
 
 /// How far a change has come.
@@ -103,14 +95,13 @@ fn serve(context: Context, spans: &Spans) -> io::Result<()> {
         let control = Arc::new(Control {
             page: context.page,
             architecture: context.architecture,
-            guard: Guard::new(&context.start, context.architecture.name),
+            guard: Arc::new(guard(&context.start, context.architecture.name)),
             start: context.start,
             metrics,
             changing: Mutex::new(()),
-            requests: AtomicU64::new(0),
         });
         tokio::select! {
-            () = serve::serve(listener, routes::router(control.clone()), control.clone()) => {}
+            () = control.clone().serve(listener) => {}
             result = spans.forward(context.traces) => result?,
             () = control.follow_reload_requests() => {}
             _ = term.recv() => tokio::time::sleep(LAST_ANSWERS).await,
@@ -125,8 +116,16 @@ impl Control {
         self.start.listen.iter().zip(self.page.endpoints())
     }
 
-    fn next_request_id(&self) -> String {
-        format!("{:x}-{:x}", std::process::id(), self.requests.fetch_add(1, Ordering::Relaxed))
+    async fn serve(self: Arc<Self>, listener: tokio::net::TcpListener) {
+        let (router, guard) = (routes::router(self.clone()), self.guard.clone());
+        admin::serve(listener, router, guard, move |request| self.observe(request)).await;
+    }
+
+    fn observe(&self, request: &Observation<'_>) {
+        // Nothing that a client invents becomes a label.
+        let route = ROUTES.iter().map(|route| route.path).find(|path| request.route == Some(path)).unwrap_or("other");
+        self.metrics.own.count_request(request.method.as_str(), route, request.status, request.took);
+        audit(request);
     }
 
     /// Writes a change into the page and gives its generation. The caller holds `changing`.
@@ -186,18 +185,22 @@ impl Control {
     }
 }
 
+fn guard(start: &Start, architecture: &str) -> Guard {
+    let names = start.admin_hosts.iter().cloned().chain([architecture.to_owned()]);
+    Guard::new(names, start.token_file.clone(), start.admin_listen)
+}
+
 /// A line for each attempt to change something, allowed or not.
-fn audit(method: &Method, path: &str, remote: SocketAddr, request_id: &str, response: &Response) {
-    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-        return;
+fn audit(request: &Observation<'_>) {
+    if !matches!(*request.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        tracing::info!(
+            event = "admin",
+            method = request.method.as_str(),
+            path = request.path,
+            remote = %request.remote,
+            request_id = request.request_id,
+            status = request.status,
+            "a change was asked for"
+        );
     }
-    tracing::info!(
-        event = "admin",
-        method = method.as_str(),
-        path,
-        remote = %remote,
-        request_id,
-        status = response.status().as_u16(),
-        "a change was asked for"
-    );
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use admin::{Problem, body};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -11,9 +12,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use zen::Transport;
 
-use super::problem::Problem;
 use super::routes::{self, ROUTES};
-use super::{Control, Settled, body};
+use super::{Control, Settled};
 use crate::Workers;
 use crate::page::{self, Closed, EndpointPage, LiveValue, Slot};
 use crate::settings::{self, Changes, LEVELS, Refused};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use admin::{Problem, body};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -11,8 +12,7 @@ use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::problem::Problem;
-use super::{Control, body};
+use super::Control;
 use crate::page::{Fault, Order, State as Phase, Target};
 
 type Answer = Result<Response, Problem>;

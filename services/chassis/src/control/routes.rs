@@ -1,14 +1,14 @@
 //! The admin API's routes in one table: the router, its description in OpenAPI and the tests follow it.
 
+use std::sync::Arc;
+
+use admin::Problem;
 use axum::Router;
-use axum::extract::MatchedPath;
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
 
-use super::problem::Problem;
 use super::{Control, handlers, orders};
 
 /// One method of one path.
@@ -103,7 +103,7 @@ pub const ROUTES: &[Route] = &[
 pub(super) fn router(control: Arc<Control>) -> Router {
     let mut router = Router::new();
     for (path, methods) in paths() {
-        router = router.route(path, methods.fallback(wrong_method).layer(axum::middleware::from_fn(keep_path)));
+        router = router.route(path, methods.fallback(wrong_method).layer(axum::middleware::from_fn(admin::keep_path)));
     }
     router.fallback(no_route).with_state(control)
 }
@@ -130,13 +130,6 @@ fn paths() -> [(&'static str, MethodRouter<Arc<Control>>); 19] {
         ("/api/v1/log-filter", get(handlers::log_filter).put(handlers::set_log_filter)),
         ("/api/v1/trace-sampling", get(handlers::trace_sampling).put(handlers::set_trace_sampling)),
     ]
-}
-
-/// The response carries the route that it came by, for the count of requests.
-async fn keep_path(path: MatchedPath, request: axum::extract::Request, next: axum::middleware::Next) -> Response {
-    let mut response = next.run(request).await;
-    response.extensions_mut().insert(path);
-    response
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {

@@ -5,7 +5,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{Request, StatusCode};
 use serde_json::{Map, Value};
 
-use super::problem::Problem;
+use crate::Problem;
 
 /// The longest body.
 const MOST: usize = 16 * 1024;
@@ -14,7 +14,7 @@ const MOST: usize = 16 * 1024;
 ///
 /// # Errors
 /// 415 for another content type, 413 for a longer body, 400 for what is no JSON, 422 for JSON that is no object.
-pub(super) async fn object(request: Request<Body>) -> Result<Map<String, Value>, Problem> {
+pub async fn object(request: Request<Body>) -> Result<Map<String, Value>, Problem> {
     let kind = request.headers().get(CONTENT_TYPE).map(|kind| kind.to_str().unwrap_or_default().to_owned());
     let bytes = axum::body::to_bytes(request.into_body(), MOST).await.map_err(|_| {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", format!("a body may have {MOST} bytes"))
@@ -44,14 +44,14 @@ fn is_json(kind: &str) -> bool {
 }
 
 /// One thing that is wrong with a value.
-pub(super) fn invalid(pointer: &str, detail: impl Into<String>) -> Problem {
+pub fn invalid(pointer: &str, detail: impl Into<String>) -> Problem {
     let detail = detail.into();
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", "Not allowed", detail.clone())
         .with_errors(vec![(pointer.into(), detail)])
 }
 
 /// The member `name`, if it is there, as one of some words; other members are errors.
-pub(super) fn choice(object: &Map<String, Value>, name: &str, words: &[&str]) -> Result<Option<usize>, Problem> {
+pub fn choice(object: &Map<String, Value>, name: &str, words: &[&str]) -> Result<Option<usize>, Problem> {
     only(object, &[name])?;
     let Some(value) = object.get(name) else { return Ok(None) };
     let at = words.iter().position(|word| value.as_str() == Some(word));
@@ -60,7 +60,7 @@ pub(super) fn choice(object: &Map<String, Value>, name: &str, words: &[&str]) ->
 }
 
 /// Errors on members that are none of these.
-pub(super) fn only(object: &Map<String, Value>, names: &[&str]) -> Result<(), Problem> {
+pub fn only(object: &Map<String, Value>, names: &[&str]) -> Result<(), Problem> {
     match object.keys().find(|key| !names.contains(&key.as_str())) {
         None => Ok(()),
         Some(key) => {

@@ -4,28 +4,29 @@
 //! rebinding), what a browser sends for other people's pages, then the token. Only after these is looked at what is asked.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, UPGRADE};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use subtle::ConstantTimeEq;
 
-use super::problem::Problem;
-use crate::settings::Start;
+use crate::Problem;
 
 /// What the checks need to know.
-pub(super) struct Guard {
+pub struct Guard {
     hosts: Vec<String>,
-    token_file: Option<std::path::PathBuf>,
+    token_file: Option<PathBuf>,
     url: String,
 }
 
 impl Guard {
-    pub fn new(start: &Start, architecture: &str) -> Self {
+    /// `names` are the host names under which this API may be asked, besides IP addresses, `localhost` and this machine's
+    /// own; `listen` is where it listens. Without a token file nobody needs a token, so there must be one off loopback.
+    pub fn new(names: impl IntoIterator<Item = String>, token_file: Option<PathBuf>, listen: SocketAddr) -> Self {
         let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let mut hosts = vec!["localhost".to_owned(), architecture.to_owned(), own];
-        hosts.extend(start.admin_hosts.iter().cloned());
-        Self { hosts, token_file: start.token_file.clone(), url: format!("http://{}", start.admin_listen) }
+        let hosts = ["localhost".to_owned(), own].into_iter().chain(names).collect();
+        Self { hosts, token_file, url: format!("http://{listen}") }
     }
 
     /// Lets a request through, or says why not.

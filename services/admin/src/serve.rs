@@ -4,12 +4,14 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath};
-use axum::http::{HeaderValue, Request, StatusCode};
+use axum::http::{HeaderValue, Method, Request, StatusCode};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -19,23 +21,57 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-use super::problem::{self, Problem};
-use super::routes::ROUTES;
-use super::{Control, audit};
+use crate::problem;
+use crate::{Guard, Problem};
 
 const HEAD: Duration = Duration::from_secs(5);
 const REQUEST: Duration = Duration::from_secs(10);
 const CONNECTIONS: usize = 64;
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// Serves until the process is told to end.
-pub(super) async fn serve(listener: TcpListener, router: Router, control: Arc<Control>) {
+/// What became of one request.
+#[derive(Debug)]
+pub struct Observation<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// The path that was asked for.
+    pub path: &'a str,
+    /// The route that it took, as the router knows it; see [`keep_path`].
+    pub route: Option<&'a str>,
+    /// The response's status.
+    pub status: u16,
+    /// How long it took.
+    pub took: Duration,
+    /// Who asked.
+    pub remote: SocketAddr,
+    /// The name that request and log line share.
+    pub request_id: &'a str,
+}
+
+type Observer = dyn Fn(&Observation<'_>) + Send + Sync;
+
+/// What all connections share.
+struct Api {
+    router: Router,
+    guard: Arc<Guard>,
+    observer: Box<Observer>,
+    requests: AtomicU64,
+}
+
+/// Serves for ever; `observer` is told of each request.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    guard: Arc<Guard>,
+    observer: impl Fn(&Observation<'_>) + Send + Sync + 'static,
+) {
+    let api = Arc::new(Api { router, guard, observer: Box::new(observer), requests: AtomicU64::new(0) });
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, remote)) => {
-                let connection = converse(stream, remote, router.clone(), control.clone());
+                let connection = converse(stream, remote, api.clone());
                 tokio::spawn(async move {
                     connection.await;
                     drop(place);
@@ -47,8 +83,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, control: Arc<Co
     }
 }
 
-async fn converse(stream: TcpStream, remote: SocketAddr, router: Router, control: Arc<Control>) {
-    let service = service_fn(move |request| answer(request, remote, router.clone(), control.clone()));
+async fn converse(stream: TcpStream, remote: SocketAddr, api: Arc<Api>) {
+    let service = service_fn(move |request| answer(request, remote, api.clone()));
     // A client that breaks off or sends no HTTP has had its answer, or wants none.
     let _ = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -58,30 +94,38 @@ async fn converse(stream: TcpStream, remote: SocketAddr, router: Router, control
         .await;
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    remote: SocketAddr,
-    router: Router,
-    control: Arc<Control>,
-) -> Result<Response, Infallible> {
+async fn answer(request: Request<Incoming>, remote: SocketAddr, api: Arc<Api>) -> Result<Response, Infallible> {
     let began = Instant::now();
-    let request_id = control.next_request_id();
+    let request_id = format!("{:x}-{:x}", std::process::id(), api.requests.fetch_add(1, Ordering::Relaxed));
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let span = tracing::info_span!("admin", otel.name = format!("{method} {}", uri.path()), request_id);
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(ConnectInfo(remote));
-    let response = match control.guard.check(&method, &uri, request.headers()) {
-        Ok(()) => tracing::Instrument::instrument(route(request, router), span).await,
+    let response = match api.guard.check(&method, &uri, request.headers()) {
+        Ok(()) => tracing::Instrument::instrument(route(request, api.router.clone()), span).await,
         Err(problem) => problem.into_response(),
     };
-    let route = response.extensions().get::<MatchedPath>().map_or("other", |path| known(path.as_str()));
-    control.metrics.own.count_request(method.as_str(), route, response.status().as_u16(), began.elapsed());
-    audit(&method, uri.path(), remote, &request_id, &response);
+    (api.observer)(&Observation {
+        method: &method,
+        path: uri.path(),
+        route: response.extensions().get::<MatchedPath>().map(MatchedPath::as_str),
+        status: response.status().as_u16(),
+        took: began.elapsed(),
+        remote,
+        request_id: &request_id,
+    });
     let mut response = problem::complete(response, uri.path(), &request_id);
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert("x-request-id", id);
     }
     Ok(response)
+}
+
+/// Middleware for each route: the response carries the route that it came by, so that it can be counted by it.
+pub async fn keep_path(path: MatchedPath, request: axum::extract::Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(path);
+    response
 }
 
 /// In a task of its own: a panic in a handler is an answer of 500 and nothing else.
@@ -102,9 +146,4 @@ async fn route(request: Request<Body>, router: Router) -> Response {
                 .into_response()
         }
     }
-}
-
-/// The route's path as the table has it: nothing that a client invents becomes a label.
-fn known(path: &str) -> &'static str {
-    ROUTES.iter().map(|route| route.path).find(|known| *known == path).unwrap_or("other")
 }

@@ -1,0 +1,15 @@
+//! What the admin APIs of the servers and of the swarm have in common.
+//!
+//! - [`Guard`]: who may ask, and who may change something.
+//! - [`Problem`]: every error, as RFC 9457 asks for it.
+//! - [`body`]: what a request says.
+//! - [`serve()`]: HTTP/1 with limits.
+
+pub mod body;
+mod guard;
+mod problem;
+mod serve;
+
+pub use guard::Guard;
+pub use problem::Problem;
+pub use serve::{Observation, keep_path, serve};
