@@ -1,1 +1,28 @@
-//! To be written.
+//! The load generator.
+//!
+//! ```text
+//! plan (what is asked for)  ──▶  engine: one thread, one epoll loop, every client        ──▶  tally (what was seen)
+//!   ▲ admin API, spotlight         lane by lane: schedule → client → check each answer          │ metrics, status, spans
+//! ```
+//!
+//! What makes its numbers worth something:
+//! - A question's latency is counted from the instant at which it *should* have been asked. A server that is slow is not
+//!   asked less, and does not look better for it.
+//! - Every answer is compared byte for byte.
+//! - Nothing is dropped without a count: `planned = sent + unsent + dropped + waiting`, and
+//!   `sent = outcomes + in flight`. Every snapshot is checked for both.
+
+mod api;
+mod client;
+mod engine;
+mod metrics;
+mod plan;
+mod schedule;
+mod service;
+mod spans;
+mod spotlight;
+mod tally;
+
+pub use plan::{Kind, Mode, Plan, PlanError, Spotlight, Target};
+pub use service::{Service, Settings};
+pub use tally::{Ledger, Outcome, Snapshot};

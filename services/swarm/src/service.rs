@@ -1,0 +1,266 @@
+//! The swarm as a service: engine, spotlight, name resolution and admin API, each in a thread.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Builder, JoinHandle};
+use std::time::Duration;
+
+use zen::{Address, Transport};
+
+use crate::engine::{self, Engine};
+use crate::plan::{Load, Plan, Target};
+use crate::spans::{self, SpanRecord};
+use crate::spotlight::{self, Results};
+use crate::tally::{Ledger, Snapshot, Tally};
+use crate::{api, metrics};
+
+/// How often host names are resolved: a container that was started again may have another address.
+const RESOLVE: Duration = Duration::from_secs(2);
+
+/// What a swarm is started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the admin API listens.
+    pub admin: SocketAddr,
+    /// Whom it may ask.
+    pub targets: Vec<Target>,
+    /// The plan that it begins with.
+    pub plan: Plan,
+    /// The file with the token that changes need; there must be one off loopback.
+    pub token_file: Option<PathBuf>,
+    /// Names under which the admin API may be asked, besides IP addresses and localhost.
+    pub hosts: Vec<String>,
+    /// Where client spans go, as `http://HOST:4318`; empty is nowhere.
+    pub otlp_endpoint: String,
+}
+
+/// A running swarm.
+pub struct Service {
+    shared: Arc<Shared>,
+    engine: JoinHandle<io::Result<()>>,
+    spotlight: JoinHandle<()>,
+    spans: Option<JoinHandle<()>>,
+    address: SocketAddr,
+}
+
+/// What the threads of a swarm share.
+pub(crate) struct Shared {
+    pub targets: Vec<Target>,
+    plan: Mutex<Planned>,
+    generation: AtomicU64,
+    paused: AtomicBool,
+    stopping: AtomicBool,
+    tallies: Vec<[Tally; Transport::ALL.len()]>,
+    addresses: Mutex<HashMap<(String, u16), SocketAddr>>,
+    pub results: Mutex<Vec<Option<Results>>>,
+    trace: Mutex<Option<SyncSender<SpanRecord>>>,
+    pub spans_dropped: AtomicU64,
+}
+
+struct Planned {
+    plan: Plan,
+    lit: Vec<usize>,
+}
+
+/// What the engine follows.
+pub(crate) struct Wanted {
+    pub loads: Vec<Load>,
+    pub timeout: Duration,
+    pub trace_one_in: u64,
+}
+
+impl Service {
+    /// Starts a swarm.
+    ///
+    /// # Errors
+    /// If the admin address cannot be bound, or has no token and is not a loopback address.
+    pub fn start(settings: Settings) -> io::Result<Self> {
+        if !settings.admin.ip().is_loopback() && settings.token_file.is_none() {
+            let sentence =
+                format!("the admin address {} can be reached from elsewhere, so it needs a token file", settings.admin);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, sentence));
+        }
+        let listener = TcpListener::bind(settings.admin).map_err(|error| {
+            io::Error::new(error.kind(), format!("the admin address {} cannot be bound: {error}", settings.admin))
+        })?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::new(settings.targets.clone(), settings.plan.clone()));
+        engine::remove_stale_sockets(&settings.plan.loads(&settings.targets, &[]));
+        let spans = spans::start(&settings.otlp_endpoint, &shared)?;
+        let engine = Engine::new(shared.clone())?;
+        let engine = Builder::new().name("engine".into()).spawn(move || engine.run())?;
+        let director = shared.clone();
+        let spotlight = Builder::new().name("spotlight".into()).spawn(move || spotlight::direct(&director))?;
+        let resolver = shared.clone();
+        Builder::new().name("resolver".into()).spawn(move || resolver.keep_resolving())?;
+        let registry = metrics::registry(shared.clone()).map_err(io::Error::other)?;
+        let api = shared.clone();
+        Builder::new().name("admin".into()).spawn(move || api::run(api, registry, listener, &settings))?;
+        Ok(Self { shared, engine, spotlight, spans, address })
+    }
+
+    /// Where the admin API listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What is seen now, for each target and transport that it has.
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        self.shared.snapshots()
+    }
+
+    /// Stops asking, waits for what is on its way (2 s at the most), and gives the books of everything.
+    pub fn stop(self) -> Ledger {
+        self.shared.stopping.store(true, Ordering::Release);
+        // A thread that panicked has said so; the books are as good as they can be.
+        let _ = self.engine.join();
+        let _ = self.spotlight.join();
+        self.shared.trace.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(spans) = self.spans {
+            let _ = spans.join();
+        }
+        let mut ledger = Ledger::default();
+        for snapshot in self.shared.snapshots() {
+            ledger.add(&snapshot.ledger);
+        }
+        ledger
+    }
+}
+
+impl Shared {
+    fn new(targets: Vec<Target>, plan: Plan) -> Self {
+        Self {
+            plan: Mutex::new(Planned { plan, lit: Vec::new() }),
+            generation: AtomicU64::new(1),
+            paused: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            tallies: targets.iter().map(|_| Default::default()).collect(),
+            addresses: Mutex::default(),
+            results: Mutex::new(vec![None; targets.len()]),
+            trace: Mutex::new(None),
+            spans_dropped: AtomicU64::new(0),
+            targets,
+        }
+    }
+
+    fn planned(&self) -> MutexGuard<'_, Planned> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The plan with its generation.
+    pub fn plan(&self) -> (Plan, u64) {
+        let planned = self.planned();
+        (planned.plan.clone(), self.generation.load(Ordering::Acquire))
+    }
+
+    /// Replaces the plan, if it is still the one of this generation (or of any, for `None`); gives the new generation, or the
+    /// present one if that is another.
+    pub fn replace_plan(&self, plan: Plan, if_still: Option<u64>) -> Result<u64, u64> {
+        let mut planned = self.planned();
+        let generation = self.generation.load(Ordering::Acquire);
+        if if_still.is_some_and(|wanted| wanted != generation) {
+            return Err(generation);
+        }
+        planned.plan = plan;
+        Ok(self.generation.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Moves the spotlight.
+    pub fn light(&self, lit: Vec<usize>) {
+        self.planned().lit = lit;
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Who is in the spotlight.
+    pub fn lit(&self) -> Vec<usize> {
+        self.planned().lit.clone()
+    }
+
+    /// What the engine should do, if that has changed since generation `seen`.
+    pub fn loads_since(&self, seen: &mut u64) -> Option<Wanted> {
+        if self.generation.load(Ordering::Acquire) == *seen {
+            return None;
+        }
+        let planned = self.planned();
+        *seen = self.generation.load(Ordering::Acquire);
+        Some(Wanted {
+            loads: planned.plan.loads(&self.targets, &planned.lit),
+            timeout: Duration::from_secs_f64(planned.plan.timeout_seconds),
+            trace_one_in: planned.plan.trace_one_in,
+        })
+    }
+
+    pub fn tally(&self, target: usize, transport: Transport) -> &Tally {
+        &self.tallies[target][transport as usize]
+    }
+
+    /// What is seen now, for each target and transport that it has.
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        let mut snapshots = Vec::new();
+        for (at, target) in self.targets.iter().enumerate() {
+            for endpoint in &target.endpoints {
+                let transport = endpoint.transport;
+                snapshots.push(self.tally(at, transport).snapshot(&target.name, transport.label()));
+            }
+        }
+        snapshots
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    pub fn set_paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The address of a host name, as it was found last. Resolving takes its time, so a thread of its own does it.
+    pub fn resolve(&self, host: &str, port: u16) -> Option<SocketAddr> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).get(&(host.to_owned(), port)).copied()
+    }
+
+    fn keep_resolving(&self) {
+        let endpoints = self.targets.iter().flat_map(|target| &target.endpoints);
+        let hosts: Vec<_> = endpoints
+            .filter_map(|endpoint| match &endpoint.address {
+                Address::Host(host, port) if host.parse::<std::net::IpAddr>().is_err() => Some((host.clone(), *port)),
+                _ => None,
+            })
+            .collect();
+        while !self.is_stopping() && !hosts.is_empty() {
+            for host in &hosts {
+                let found = (host.0.as_str(), host.1).to_socket_addrs().ok().and_then(|mut found| found.next());
+                let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+                match found {
+                    Some(address) => addresses.insert(host.clone(), address),
+                    None => addresses.remove(host),
+                };
+            }
+            thread::sleep(RESOLVE);
+        }
+    }
+
+    /// Where exchanges that are traced go.
+    pub fn set_trace(&self, sender: SyncSender<SpanRecord>) {
+        *self.trace.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+    }
+
+    /// Hands over an exchange to be traced; one that nobody takes in time is counted.
+    pub fn trace(&self, record: SpanRecord) {
+        let trace = self.trace.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = trace.as_ref()
+            && sender.try_send(record).is_err()
+        {
+            self.spans_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
