@@ -100,13 +100,17 @@ fn serve(context: Context, spans: &Spans) -> io::Result<()> {
             metrics,
             changing: Mutex::new(()),
         });
+        let last_answers = async {
+            term.recv().await;
+            // Who follows a drain asks once more how it went.
+            tokio::time::sleep(LAST_ANSWERS).await;
+        };
         tokio::select! {
-            () = control.clone().serve(listener) => {}
-            result = spans.forward(context.traces) => result?,
-            () = control.follow_reload_requests() => {}
-            _ = term.recv() => tokio::time::sleep(LAST_ANSWERS).await,
+            () = control.clone().serve(listener) => Ok(()),
+            result = spans.forward(context.traces) => result,
+            () = control.follow_reload_requests() => Ok(()),
+            () = last_answers => Ok(()),
         }
-        Ok(())
     })
 }
 
@@ -128,13 +132,17 @@ impl Control {
         audit(request);
     }
 
-    /// Writes a change into the page and gives its generation. The caller holds `changing`.
+    /// Writes changes into the page, if there are any, and gives the generation that holds then. The caller holds `changing`.
     fn apply(&self, changes: &Changes, source: &'static str) -> u64 {
-        for (which, value, _) in changes {
-            let (old, _) = self.page.settings.get(*which);
-            tracing::info!(event = "setting", key = which.key(), from = old, to = *value, source, "a setting changes");
-        }
         self.metrics.own.count_change(source, true);
+        if changes.is_empty() {
+            return self.page.settings.generation();
+        }
+        for &(which, value, _) in changes {
+            let show = |value| settings::show(which, value).to_string();
+            let (from, to) = (show(self.page.settings.get(which).0), show(value));
+            tracing::info!(event = "setting", key = which.key(), from, to, source, "a setting changes");
+        }
         self.page.settings.write(changes)
     }
 

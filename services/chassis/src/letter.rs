@@ -60,7 +60,7 @@ impl Letter {
                 Err(error) if is_empty(&error) => Ok(Arrived::Nothing),
                 // The answer to an earlier datagram found nobody (ICMP): that client's matter.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    drop_for(desk.slot(), Dropped::Unreachable);
+                    Self::bounced(desk);
                     Ok(Arrived::Dropped)
                 }
                 Err(error) => Err(error),
@@ -97,6 +97,11 @@ impl Letter {
             letter.pay(live.answer_delay, live.answer_work);
         }
         Some(letter)
+    }
+
+    /// An earlier answer found nobody.
+    pub(crate) fn bounced(desk: Desk) {
+        drop_for(desk.slot(), Dropped::Unreachable);
     }
 
     fn pay(&mut self, cost: std::time::Duration, work: AnswerWork) {

@@ -24,6 +24,9 @@ use crate::page::{LiveValue, Page};
 /// What a pipe takes whole or not at all (pipe(7)).
 const PIPE_BUF: usize = 4096;
 
+/// The bytes of a text that are kept where a line is too long; each of them may need six in JSON.
+const LONGEST_TEXT: usize = 400;
+
 /// A layer that may be put beside the log later: the control plane's spans.
 pub(crate) type Spans = Box<dyn Layer<Registry> + Send + Sync>;
 
@@ -83,7 +86,7 @@ impl<S: Subscriber> Layer<S> for JsonLines {
         line.insert("architecture".into(), writer.architecture.into());
         line.insert("role".into(), role().into());
         event.record(&mut Fields(&mut line));
-        if !write(&Value::Object(line).to_string()) {
+        if !write(&fit(line)) {
             writer.page.log_lines_dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -110,6 +113,26 @@ fn write(line: &str) -> bool {
     has_room && rustix::io::write(stderr.as_fd(), &cut(line)).is_ok()
 }
 
+/// The line; where it is too long, its texts are shortened, so that it stays JSON.
+fn fit(mut line: Map<String, Value>) -> String {
+    let whole = json(&line);
+    if whole.len() < PIPE_BUF {
+        return whole;
+    }
+    for value in line.values_mut() {
+        if let Value::String(text) = value {
+            text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+        }
+    }
+    line.insert("shortened".into(), true.into());
+    json(&line)
+}
+
+fn json(line: &Map<String, Value>) -> String {
+    // Texts and numbers under text keys: nothing that serde_json could refuse.
+    serde_json::to_string(line).unwrap_or_default()
+}
+
 /// The line with its end, whole or cut to what a pipe takes at once.
 fn cut(line: &str) -> Vec<u8> {
     let mut bytes = line.as_bytes()[..line.floor_char_boundary(PIPE_BUF - 1)].to_vec();
@@ -133,6 +156,10 @@ impl Visit for Fields<'_> {
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.insert(field.name().into(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
         self.0.insert(field.name().into(), value.into());
     }
 

@@ -254,6 +254,13 @@ impl Page {
         }
     }
 
+    /// How long the drain that goes on has taken, or the one that led to where we are.
+    pub fn drain_time(&self) -> Duration {
+        let end =
+            if self.state() == State::Draining { monotonic_ns() } else { self.state_since.load(Ordering::Relaxed) };
+        Duration::from_nanos(end.saturating_sub(self.drain_began.load(Ordering::Relaxed)))
+    }
+
     /// The clock of the drain that goes on, if one does.
     pub fn drain(&self) -> Option<DrainClock> {
         (self.state() == State::Draining).then(|| DrainClock {

@@ -4,10 +4,14 @@
 
 mod change;
 mod load;
+mod show;
 mod table;
+#[cfg(test)]
+mod tests;
 
-pub use change::{Changes, Refusal, Refused, patch, reload, schema, sources, values};
-pub use load::{Flags, SettingsError, load};
+pub use change::{Changes, Refusal, Refused, patch, reload};
+pub use load::{Flags, Origin, SettingsError, load};
+pub use show::{print, schema, show, sources, values};
 pub use table::{KEYS, Key, Kind, LEVELS};
 
 /// How the cost of an expensive answer is paid.
@@ -110,27 +114,6 @@ impl IoUring {
     }
 }
 
-/// Every setting of `start` with its source, a line each.
-pub fn print(start: &Start) -> String {
-    let live = start.live.iter().map(|(which, value, source)| {
-        let kind = table::find(which.key()).map_or(Kind::Text, |key| key.kind);
-        format!("{} = {}  # {}\n", which.key(), kind.show(*value), source.place())
-    });
-    let fixed = [
-        format!("listen = {:?}\n", start.listen.iter().map(ToString::to_string).collect::<Vec<_>>()),
-        format!("backlog = {}\n", start.backlog),
-        format!("max_question_bytes = {}\n", start.max_question_bytes),
-        format!("receive_buffer = {}\n", start.receive_buffer),
-        format!("lab = {}\n", start.lab),
-        format!("io_uring = {:?}\n", start.io_uring.label()),
-        format!("otlp_endpoint = {:?}\n", start.otlp_endpoint),
-        format!("admin.listen = {:?}\n", start.admin_listen.to_string()),
-        format!("admin.token_file = \"{}\"\n", start.token_file.as_deref().unwrap_or_else(|| "".as_ref()).display()),
-        format!("admin.hosts = {:?}\n", start.admin_hosts),
-    ];
-    live.chain(fixed).collect()
-}
-
 /// All that a container needs to know before it starts.
 #[derive(Debug, Clone)]
 pub struct Start {
@@ -154,8 +137,8 @@ pub struct Start {
     pub token_file: Option<std::path::PathBuf>,
     /// Host names, besides IP addresses and localhost, under which the admin API may be asked.
     pub admin_hosts: Vec<String>,
-    /// The settings file, to be read again on SIGHUP.
-    pub config_file: Option<std::path::PathBuf>,
+    /// Where all this came from, so that the settings file can be read again; `None` if nothing was loaded.
+    pub config_file: Option<Origin>,
     /// The live settings with their sources; every one is there.
     pub live: Vec<(crate::page::LiveValue, u64, Source)>,
 }

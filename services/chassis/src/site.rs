@@ -527,6 +527,11 @@ impl Site<DatagramSocket> {
         letter.was_sent(self.desk, result);
     }
 
+    /// Counts what receiving by other means reported of an earlier answer: it found nobody (ICMP).
+    pub fn bounced(&self) {
+        Letter::bounced(self.desk);
+    }
+
     /// How many bytes a receive buffer needs: one more than the longest question, to see that there was more.
     pub fn datagram_room(&self) -> usize {
         self.desk.page.settings.max_question() + 1

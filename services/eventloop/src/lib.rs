@@ -78,5 +78,7 @@ pub use event_loop::EventLoop;
 pub use handle::{Failure, LoopHandle, Stats};
 pub use protocol::{DatagramProtocol, Protocol};
 pub use server::{ACCEPTS_PER_TURN, Accepted, ServerHandle};
+/// The sockets and addresses that this crate takes and gives.
+pub use socket2::{SockAddr, Socket};
 pub use timers::TimerHandle;
 pub use transport::Transport;

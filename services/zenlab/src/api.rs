@@ -10,6 +10,9 @@ use crate::token;
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What is said with a 401: the server tells how curl brings the token, and this is how we do.
+const TOKEN_HINT: &str = "; zenlab sends the token in the file $ZENLAB_TOKEN_FILE, else in ~/.config/zenlab/token";
+
 /// What an admin API says no with, or why it says nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
@@ -108,7 +111,8 @@ impl Api {
             return Ok(Answer { etag, text });
         }
         let status = response.status().as_u16();
-        Err(Trouble::Refused(status, format!("{} says {status}: {}", self.base, problem(&text))))
+        let hint = if status == 401 { TOKEN_HINT } else { "" };
+        Err(Trouble::Refused(status, format!("{} says {status}: {}{hint}", self.base, problem(&text))))
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Trouble {
@@ -131,7 +135,10 @@ fn problem(text: &str) -> String {
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(|error| Some(format!("{} {}", error["pointer"].as_str()?, error["detail"].as_str()?)))
+        .filter_map(|error| Some((error["pointer"].as_str()?, error["detail"].as_str()?)))
+        // The first error is often the detail of the whole.
+        .filter(|(_, why)| !detail.contains(why))
+        .map(|(pointer, why)| format!("{pointer} {why}"))
         .collect();
     if errors.is_empty() { detail.to_owned() } else { format!("{detail} ({})", errors.join("; ")) }
 }
@@ -144,6 +151,8 @@ mod tests {
     fn a_problem_is_one_sentence_with_its_errors() {
         let text = r#"{"title":"Invalid","detail":"1 setting is wrong","errors":[{"pointer":"/workers","detail":"must be 1..=4096"}]}"#;
         assert_eq!(problem(text), "1 setting is wrong (/workers must be 1..=4096)");
+        let text = r#"{"detail":"`a` is wrong","errors":[{"pointer":"/a","detail":"`a` is wrong"}]}"#;
+        assert_eq!(problem(text), "`a` is wrong");
         assert_eq!(problem(r#"{"title":"Not found"}"#), "Not found");
         assert_eq!(problem("plain text\nmore"), "plain text");
     }

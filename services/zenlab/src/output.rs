@@ -4,6 +4,8 @@
 
 use std::io::{self, Write};
 
+use serde_json::Value;
+
 /// Prints a line of the result.
 pub fn say(line: &str) {
     let _gone = writeln!(io::stdout().lock(), "{line}");
@@ -21,6 +23,15 @@ pub fn say_all(lines: &[String]) {
     }
 }
 
+/// Prints what was found under some names as JSON: an object of all by their names, or the only one.
+pub fn say_json(mut all: Vec<(String, Value)>, by_name: bool) {
+    let value = match all.pop() {
+        Some((_, one)) if !by_name => one,
+        last => all.into_iter().chain(last).collect(),
+    };
+    say(&format!("{value:#}"));
+}
+
 /// Prints lines about the work.
 pub fn complain_all(lines: &[String]) {
     for line in lines {
@@ -28,25 +39,41 @@ pub fn complain_all(lines: &[String]) {
     }
 }
 
-/// Pads each column of `rows` to its widest cell, two spaces apart.
+/// Lines of columns, two spaces apart; the first row holds the heads. Columns of numbers are flush right.
 pub fn table(rows: &[Vec<String>]) -> Vec<String> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
-        .collect();
-    rows.iter()
-        .map(|row| {
-            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-            cells.join("  ").trim_end().to_owned()
-        })
-        .collect()
+    let columns: Vec<Column> =
+        (0..rows.iter().map(Vec::len).max().unwrap_or(0)).map(|at| Column::of(rows, at)).collect();
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> = row.iter().zip(&columns).map(|(cell, column)| column.pad(cell)).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+struct Column {
+    width: usize,
+    is_numeric: bool,
+}
+
+impl Column {
+    fn of(rows: &[Vec<String>], at: usize) -> Self {
+        let cells = || rows.iter().filter_map(|row| row.get(at));
+        let width = cells().map(|cell| cell.chars().count()).max().unwrap_or(0);
+        Self { width, is_numeric: cells().skip(1).all(|cell| cell == "-" || cell.parse::<f64>().is_ok()) }
+    }
+
+    fn pad(&self, cell: &str) -> String {
+        let width = self.width;
+        if self.is_numeric { format!("{cell:>width$}") } else { format!("{cell:width$}") }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [vec!["a".to_owned(), "µs".to_owned()], vec!["long".to_owned(), "1".to_owned()]];
-        assert_eq!(super::table(&rows), ["a     µs", "long  1"]);
+        let rows = [["NAME", "µs", "X"], ["a", "1000", "1"], ["long", "-", "b"]];
+        let rows = rows.map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(super::table(&rows), ["NAME    µs  X", "a     1000  1", "long     -  b"]);
     }
 }

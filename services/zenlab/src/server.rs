@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::failure::{Failure, Outcome};
+use chassis::settings::{self, Flags};
+
+use crate::failure::{Failure, OK, Outcome};
+use crate::output;
 use crate::target;
 
 /// What `server` is told. Flags win over the environment, that over the file, that over the defaults.
@@ -32,6 +35,25 @@ pub struct Args {
 
 /// Serves until it is told to end.
 pub fn run(args: &Args) -> Outcome {
-    let _architecture = target::architecture(&args.name)?;
-    Err(Failure::runtime("not there yet"))
+    let architecture = target::architecture(&args.name)?;
+    let start = settings::load(architecture, &args.flags()).map_err(|error| Failure::usage(error.to_string()))?;
+    if args.print_config {
+        output::say(settings::print(&start).trim_end());
+    }
+    if args.print_config || args.check {
+        return Ok(OK);
+    }
+    // Exit codes of a server are 0 to 3.
+    Ok(chassis::run(architecture, start) as u8)
+}
+
+impl Args {
+    fn flags(&self) -> Flags {
+        Flags {
+            config: self.config.clone(),
+            set: self.set.clone(),
+            listen: self.listen.clone(),
+            admin: self.admin.clone(),
+        }
+    }
 }

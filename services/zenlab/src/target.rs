@@ -3,9 +3,7 @@
 use crate::api::Api;
 use crate::failure::Failure;
 use crate::lab::{Architecture, REGISTRY};
-
-/// An admin API's port is this plus the architecture's offset where many servers share a host.
-pub const ADMIN_BASE_PORT: u16 = 9060;
+use crate::places;
 
 /// The swarm's admin port, everywhere.
 pub const SWARM_PORT: u16 = 9080;
@@ -85,11 +83,7 @@ fn place(name: &str) -> Result<String, Failure> {
 }
 
 fn address(architecture: &Architecture) -> String {
-    if in_compose() {
-        format!("http://{}:{ADMIN_BASE_PORT}", architecture.name)
-    } else {
-        format!("http://127.0.0.1:{}", ADMIN_BASE_PORT + architecture.offset)
-    }
+    if in_compose() { places::compose_admin(architecture) } else { places::local_admin(architecture) }
 }
 
 fn swarm_address() -> String {

@@ -23,8 +23,8 @@ pub struct Cgroup {
     pub pids_limit: u64,
 }
 
-/// What a version 1 limit says when there is none: the highest page-aligned number.
-const UNLIMITED: u64 = 0x7FFF_FFFF_FFFF_F000;
+/// What a version 1 limit exceeds when there is none: it is then the highest multiple of the page size, whatever that is.
+const UNLIMITED: u64 = 1 << 62;
 
 /// Reads the control group of a process; `root` is `/` but in tests.
 pub fn read(root: &Path, pid: &str) -> Cgroup {
@@ -73,10 +73,11 @@ fn version_1(mount: &Path, groups: &str) -> Cgroup {
     }
 }
 
-/// The group's directory: below the mount on a host, the mount itself in a container.
+/// The group's directory: below the mount on a host, the mount itself in a container, which may see its group as `/` or as
+/// a path that leads out of what is mounted.
 fn own(mount: &Path, path: &str) -> PathBuf {
     let below = mount.join(path.trim_start_matches('/'));
-    if below.is_dir() { below } else { mount.to_owned() }
+    if below.is_dir() && !path.contains("..") { below } else { mount.to_owned() }
 }
 
 fn text(group: &Path, file: &str) -> String {

@@ -128,7 +128,7 @@ fn endpoint_status(control: &Control, endpoint: &zen::Endpoint, part: &EndpointP
             "rejected": part.sum(|slot| slot.rejected.iter().map(page::Counter::get).sum()),
         },
         "questions": {
-            "answered": part.sum(Slot::answered) - part.sum(|slot| slot.unknown.get()),
+            "answered": part.sum(|slot| slot.known.iter().chain([&slot.echoed]).map(page::Counter::get).sum()),
             "unknown": part.sum(|slot| slot.unknown.get()),
             "malformed": part.sum(|slot| slot.too_long.get() + slot.bad_byte.get() + slot.deadline.get()),
         },
@@ -161,7 +161,7 @@ fn drain_status(control: &Control) -> Value {
         "lost": lost,
         "retryable": sum(&|part| part.drain_retryable.load(std::sync::atomic::Ordering::Relaxed)),
         "forced": sum(&|part| part.sum(|slot| slot.closed[Closed::Forced as usize].get()) - part.drain_forced_before.get()),
-        "seconds": page.in_state().as_secs_f64(),
+        "seconds": page.drain_time().as_secs_f64(),
     })
 }
 
@@ -170,7 +170,7 @@ pub(super) async fn config(State(control): Shared) -> Response {
     let body = json!({
         "generation": generation,
         "settings": settings::values(control.page, &control.start),
-        "sources": settings::sources(control.page),
+        "sources": settings::sources(control.page, &control.start),
         "workers_at": workers_at(&control),
     });
     ([(ETAG, format!("\"{generation}\""))], Json(body)).into_response()
@@ -199,11 +199,17 @@ pub(super) async fn patch_config(State(control): Shared, request: Request<Body>)
     let dry_run = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "dry_run=true"));
     let condition = condition(&control, &request);
     let headers = request.headers().clone();
-    let document = body::object(request).await?;
-    let _one_at_a_time = control.changing.lock().await;
-    condition.and_then(|()| matches(&control, &headers))?;
+    let document = body::object(request).await;
+    // Wrong type and size come before a missing If-Match, and that before what the body says.
+    if !document.as_ref().is_err_and(|problem| is_about_the_envelope(problem.status)) {
+        condition?;
+    }
+    let document = document?;
+    let one_at_a_time = control.changing.lock().await;
+    matches(&control, &headers)?;
     let changes = changes(&control, &document)?;
     let generation = if dry_run { control.page.settings.generation() } else { control.apply(&changes, "patch") };
+    drop(one_at_a_time);
     let applied = !dry_run && control.settle(generation).await == Settled::Everywhere;
     let body = json!({
         "generation": generation,
@@ -213,6 +219,10 @@ pub(super) async fn patch_config(State(control): Shared, request: Request<Body>)
         "applied": applied,
     });
     Ok(([(ETAG, format!("\"{generation}\""))], Json(body)).into_response())
+}
+
+fn is_about_the_envelope(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::PAYLOAD_TOO_LARGE)
 }
 
 fn condition(control: &Control, request: &Request<Body>) -> Result<(), Problem> {
@@ -252,9 +262,10 @@ fn changes(control: &Control, document: &Map<String, Value>) -> Result<Changes, 
 /// Changes one setting by another route than the patch.
 async fn set_one(control: &Control, which: LiveValue, value: Value) -> Answer {
     let document = Map::from_iter([(which.key().to_owned(), value)]);
-    let _one_at_a_time = control.changing.lock().await;
+    let one_at_a_time = control.changing.lock().await;
     let changes = changes(control, &document)?;
     let generation = control.apply(&changes, "patch");
+    drop(one_at_a_time);
     control.settle(generation).await;
     Ok(Json(one(control, which)).into_response())
 }

@@ -3,6 +3,7 @@
 //! `tracing-opentelemetry` stamps a span when it is opened, so an exchange that is over becomes a span by the OpenTelemetry
 //! API itself, with its own begin and end. A collector that is not there costs nothing: the queue is bounded and forgets.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,7 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer, SdkTracerProvider};
 use tokio::io::unix::AsyncFd;
 use zen::QUESTIONS;
 
@@ -26,6 +27,9 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 /// How long one export may take.
 const EXPORT: Duration = Duration::from_secs(1);
+
+/// Records read at once.
+const BATCH: usize = 64;
 
 /// The way to the collector, if there is one.
 pub(super) struct Spans {
@@ -52,18 +56,25 @@ impl Spans {
         let tracer = self.provider.as_ref().map(|provider| provider.tracer("zenlab"));
         // SAFETY: the `AsyncFd` owns the descriptor.
         let pipe = unsafe { AsyncFd::register(pipe)? };
+        let mut bytes = [0; BATCH * RECORD_BYTES];
         loop {
             let mut ready = pipe.readable().await?;
-            let mut record = [0; RECORD_BYTES];
-            match ready.try_io(|pipe| Ok(rustix::io::read(pipe.get_ref(), &mut record)?)) {
-                Ok(Ok(RECORD_BYTES)) => {
+            match ready.try_io(|pipe| Ok(rustix::io::read(pipe.get_ref(), &mut bytes)?)) {
+                // Every writer is gone, the supervisor too: there is nothing to wait for.
+                Ok(Ok(0)) => std::future::pending().await,
+                Ok(Ok(length)) => {
+                    // Half a record cannot come: writes of this size are whole or not at all.
+                    let (records, _) = bytes[..length].as_chunks();
                     if let Some(tracer) = &tracer {
-                        self.report(tracer, &Record::from_bytes(&record));
+                        for record in records {
+                            self.report(tracer, &Record::from_bytes(record));
+                        }
                     }
+                    // However many come, the admin API gets its turn.
+                    tokio::task::yield_now().await;
                 }
-                // Half a record cannot come: writes of this size are whole or not at all.
-                Ok(Ok(_)) | Err(_) => {}
                 Ok(Err(error)) => return Err(error),
+                Err(_) => {}
             }
         }
     }
@@ -81,6 +92,7 @@ impl Spans {
                 ),
                 KeyValue::new("zen.worker", i64::from(record.worker)),
             ]);
+        NEXT_SPAN.set(Some(SpanId::from_bytes(record.exchange.server_span.to_be_bytes())));
         let mut span = tracer.build_with_context(builder, &client_context(record));
         span.end_with_timestamp(start + Duration::from_nanos(record.nanoseconds));
     }
@@ -91,6 +103,25 @@ impl Spans {
             // What a collector does not take in time is lost with the process.
             let _ = provider.shutdown_with_timeout(FLUSH);
         }
+    }
+}
+
+thread_local! {
+    /// The id of the span that is made next on this thread, if it must have a certain one.
+    static NEXT_SPAN: Cell<Option<SpanId>> = const { Cell::new(None) };
+}
+
+/// Random ids, but where the exchange says which.
+#[derive(Debug, Default)]
+struct Ids(RandomIdGenerator);
+
+impl IdGenerator for Ids {
+    fn new_trace_id(&self) -> TraceId {
+        self.0.new_trace_id()
+    }
+
+    fn new_span_id(&self) -> SpanId {
+        NEXT_SPAN.take().unwrap_or_else(|| self.0.new_span_id())
     }
 }
 
@@ -118,5 +149,6 @@ fn provider(endpoint: &str, architecture: &str) -> Result<SdkTracerProvider, ope
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         ])
         .build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+    let spans = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource);
+    Ok(spans.with_id_generator(Ids::default()).build())
 }

@@ -1,8 +1,8 @@
 //! Changes of live settings while a server serves.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::load::{Flags, check_live, load};
+use super::load::{Layers, check_live, load};
 use super::table::{self, KEYS, Kind};
 use super::{Source, Start};
 use crate::page::{LiveValue, Page};
@@ -29,7 +29,7 @@ pub enum Refused {
     Conflict,
 }
 
-/// The changes that a merge patch (RFC 7396) asks for. `null` brings back the value of the start.
+/// The changes that a merge patch (RFC 7396) asks for, without what is so already. `null` brings back the value of the start.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -42,10 +42,9 @@ pub fn patch(
     let mut changes = Changes::new();
     let mut invalid = Vec::new();
     let mut conflicts = Vec::new();
-    for (name, value) in document {
-        let pointer = format!("/{name}");
-        match table::find(name).map(|key| (key, key.live)) {
-            None => invalid.push((pointer, unknown(name, value))),
+    for Member { pointer, name, value } in flatten(document) {
+        match table::find(&name).map(|key| (key, key.live)) {
+            None => invalid.push((pointer, unknown(&name))),
             Some((_, None)) => {
                 conflicts.push((pointer, format!("`{name}` needs a restart: set it where the server is started")));
             }
@@ -65,13 +64,41 @@ pub fn patch(
         return Err(Refusal { kind: Refused::Conflict, errors: conflicts });
     }
     check(architecture, page, start, &changes)?;
-    Ok(changes)
+    Ok(without_present(page, changes))
 }
 
-fn unknown(name: &str, value: &Value) -> String {
-    if value.is_object() && KEYS.iter().any(|key| key.name.starts_with(&format!("{name}."))) {
-        return format!("the settings of `{name}` need a restart");
+/// One value that a patch speaks of.
+struct Member<'a> {
+    pointer: String,
+    name: String,
+    value: &'a Value,
+}
+
+/// `{"admin": {"listen": …}}` is about `admin.listen`.
+fn flatten(document: &Map<String, Value>) -> Vec<Member<'_>> {
+    let mut members = Vec::new();
+    for (name, value) in document {
+        let pointer = format!("/{}", escape(name));
+        match value {
+            Value::Object(section) if table::is_section(name) => {
+                members.extend(section.iter().map(|(inner, value)| Member {
+                    pointer: format!("{pointer}/{}", escape(inner)),
+                    name: format!("{name}.{inner}"),
+                    value,
+                }));
+            }
+            _ => members.push(Member { pointer, name: name.clone(), value }),
+        }
     }
+    members
+}
+
+/// A name as a part of a JSON pointer (RFC 6901).
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+fn unknown(name: &str) -> String {
     let live: Vec<_> = LiveValue::ALL.iter().map(|which| which.key()).collect();
     format!("there is no setting `{name}`; those that can change are {}", live.join(", "))
 }
@@ -90,92 +117,49 @@ fn initial(which: LiveValue, start: &Start) -> (LiveValue, u64, Source) {
     start.live.iter().copied().find(|(other, ..)| *other == which).unwrap_or((which, 0, Source::Default))
 }
 
+/// The page's values after a change must go together.
 fn check(architecture: &Architecture, page: &Page, start: &Start, changes: &Changes) -> Result<(), Refusal> {
+    let present = |which: LiveValue| {
+        let (value, source) = page.settings.get(which);
+        (which, value, source)
+    };
     let after: Changes = LiveValue::ALL
         .into_iter()
-        .map(|which| {
-            let (value, source) = page.settings.get(which);
-            changes.iter().copied().find(|(changed, ..)| *changed == which).unwrap_or((which, value, source))
-        })
+        .map(|which| changes.iter().copied().find(|(changed, ..)| *changed == which).unwrap_or_else(|| present(which)))
         .collect();
-    check_live(architecture, &after, start.lab)
-        .map_err(|error| Refusal { kind: Refused::Invalid, errors: vec![(String::new(), error.to_string())] })
+    check_live(architecture, &after, start.lab).map_err(|wrong| Refusal {
+        kind: Refused::Invalid,
+        errors: vec![(format!("/{}", wrong.which.key()), wrong.why.to_string())],
+    })
 }
 
-/// Reads the settings file again: the changes for every live setting that nothing above the file decides.
+fn without_present(page: &Page, mut changes: Changes) -> Changes {
+    changes.retain(|&(which, value, source)| page.settings.get(which) != (value, source));
+    changes
+}
+
+/// Reads the settings file again: the changes of every live setting that nothing above the file decides.
 ///
 /// # Errors
-/// A sentence; the old settings stay.
+/// A sentence; the old settings stay. A setting that needs a restart is such an error, too: a file of which half is obeyed
+/// would be worse than one that is refused.
 pub fn reload(architecture: &Architecture, page: &Page, start: &Start) -> Result<Changes, String> {
-    let Some(file) = &start.config_file else {
+    let Some(origin) = start.config_file.as_ref().filter(|origin| origin.flags.config.is_some()) else {
         return Err(
             "the server was started without a settings file (--config FILE), so there is nothing to read again".into(),
         );
     };
-    let flags = Flags { config: Some(file.clone()), listen: vec![], admin: None, set: vec![] };
-    // Endpoints and the admin address come from flags that are not known here; they cannot change anyway.
-    let listen = start.listen.iter().map(ToString::to_string).collect();
-    let fresh = load(architecture, &Flags { listen, admin: Some(start.admin_listen.to_string()), ..flags })
-        .map_err(|error| error.to_string())?;
-    if (fresh.backlog, fresh.max_question_bytes, fresh.receive_buffer)
-        != (start.backlog, start.max_question_bytes, start.receive_buffer)
-    {
-        return Err("`backlog`, `max_question_bytes` and `receive_buffer` need a restart".into());
+    let fresh = load(architecture, &origin.flags).map_err(|error| error.to_string())?;
+    let restart = fresh.config_file.map(|fresh| need_restart(&origin.layers, &fresh.layers)).unwrap_or_default();
+    if !restart.is_empty() {
+        return Err(format!("{} in the settings file would need a restart", restart.join(", ")));
     }
     let decided = |which| page.settings.get(which).1 >= Source::Environment;
-    Ok(fresh.live.into_iter().filter(|&(which, ..)| !decided(which)).collect())
+    Ok(without_present(page, fresh.live.into_iter().filter(|&(which, ..)| !decided(which)).collect()))
 }
 
-/// Every setting with its value now.
-pub fn values(page: &Page, start: &Start) -> Map<String, Value> {
-    let fixed = |name: &str| match name {
-        "listen" => json!(start.listen.iter().map(ToString::to_string).collect::<Vec<_>>()),
-        "backlog" => json!(start.backlog),
-        "max_question_bytes" => json!(start.max_question_bytes),
-        "receive_buffer" => json!(start.receive_buffer),
-        "lab" => json!(start.lab),
-        "io_uring" => json!(start.io_uring.label()),
-        "otlp_endpoint" => json!(start.otlp_endpoint),
-        "admin.listen" => json!(start.admin_listen.to_string()),
-        "admin.token_file" => json!(start.token_file),
-        _ => json!(start.admin_hosts),
-    };
-    KEYS.iter()
-        .map(|key| {
-            let value = key.live.map_or_else(|| fixed(key.name), |which| key.kind.show(page.settings.get(which).0));
-            (key.name.to_owned(), value)
-        })
-        .collect()
-}
-
-/// Where each live setting's value came from.
-pub fn sources(page: &Page) -> Map<String, Value> {
-    LiveValue::ALL.iter().map(|which| (which.key().to_owned(), page.settings.get(*which).1.label().into())).collect()
-}
-
-/// The settings as a JSON Schema (draft 2020-12); `x-live` says which may change while the server serves.
-pub fn schema() -> Value {
-    let properties: Map<String, Value> = KEYS
-        .iter()
-        .map(|key| {
-            let mut schema = match key.kind {
-                Kind::Number(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
-                Kind::Time(..) => json!({"type": "string", "format": "duration", "x-range": key.kind.range()}),
-                Kind::Choice(words) => json!({"type": "string", "enum": words}),
-                Kind::Switch => json!({"type": "boolean"}),
-                Kind::Text => json!({"type": "string"}),
-                Kind::List => json!({"type": "array", "items": {"type": "string"}}),
-            };
-            schema["description"] = key.doc.into();
-            schema["x-live"] = key.live.is_some().into();
-            (key.name.to_owned(), schema)
-        })
-        .collect();
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Settings of a server",
-        "type": "object",
-        "additionalProperties": false,
-        "properties": properties,
-    })
+fn need_restart(old: &Layers, new: &Layers) -> Vec<String> {
+    let changed = |name: &str| old.get(name).map(|(texts, _)| texts) != new.get(name).map(|(texts, _)| texts);
+    let fixed = KEYS.iter().filter(|key| key.live.is_none() && changed(key.name));
+    fixed.map(|key| format!("`{}`", key.name)).collect()
 }

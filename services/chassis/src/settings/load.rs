@@ -11,6 +11,7 @@ use zen::Endpoint;
 
 use super::table::{self, KEYS, Kind};
 use super::{IoUring, Source, Start};
+use crate::control::cgroup;
 use crate::page::LiveValue;
 use crate::{Architecture, Capacity, Workers};
 
@@ -45,27 +46,52 @@ pub(super) fn fail<T>(why: impl Into<String>) -> Result<T> {
     Err(SettingsError(why.into()))
 }
 
-/// Descriptors that a server keeps for other things than clients.
+/// Descriptors, and processes with their threads, that a server keeps for other things than clients and workers.
 const RESERVED: u64 = 64;
 
 /// Values with their sources, as text; a list has one entry for each text.
 pub(super) type Layers = BTreeMap<&'static str, (Vec<String>, Source)>;
+
+/// The variable that all programs with OpenTelemetry share; weaker than every setting of ours.
+const STANDARD_OTLP: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+pub(super) type Variables = Map<String, String>;
+
+/// Where settings came from.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    pub(super) flags: Flags,
+    pub(super) layers: Layers,
+}
 
 /// Reads all layers for a server of this architecture.
 ///
 /// # Errors
 /// The first thing that is wrong, as one sentence.
 pub fn load(architecture: &Architecture, flags: &Flags) -> Result<Start> {
-    let mut layers = defaults(architecture);
+    load_with(architecture, flags, &environment())
+}
+
+/// The variables that mean something here.
+fn environment() -> Variables {
+    std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+        .filter(|(name, _)| name.starts_with("ZENLAB__") || name == STANDARD_OTLP)
+        .collect()
+}
+
+pub(super) fn load_with(architecture: &Architecture, flags: &Flags, variables: &Variables) -> Result<Start> {
+    let standard_otlp = variables.get(STANDARD_OTLP).cloned().unwrap_or_default();
+    let mut layers = defaults(architecture, standard_otlp);
     if let Some(file) = &flags.config {
         overlay(&mut layers, read_file(file)?, Source::File)?;
     }
-    overlay(&mut layers, read_environment()?, Source::Environment)?;
+    overlay(&mut layers, read_environment(variables)?, Source::Environment)?;
     overlay(&mut layers, read_flags(flags)?, Source::Flag)?;
-    build(architecture, &layers, flags.config.clone())
+    build(architecture, Origin { flags: flags.clone(), layers })
 }
 
-fn defaults(architecture: &Architecture) -> Layers {
+fn defaults(architecture: &Architecture, otlp_endpoint: String) -> Layers {
     let per_worker = architecture.capacity == Capacity::PerWorker;
     let patience = |others: &str| if per_worker { "2s".to_owned() } else { others.to_owned() };
     let workers = match architecture.workers {
@@ -78,7 +104,6 @@ fn defaults(architecture: &Architecture) -> Layers {
     };
     // The other layers would say so; a default only does what can be done.
     let connections = connections.min(most_connections());
-    let standard = std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").unwrap_or_default();
     let one = |name: &'static str, value: String| (name, (vec![value], Source::Default));
     let none = |name: &'static str| (name, (Vec::new(), Source::Default));
     Layers::from([
@@ -99,7 +124,7 @@ fn defaults(architecture: &Architecture) -> Layers {
         one("receive_buffer", (1 << 20).to_string()),
         one("lab", "false".into()),
         one("io_uring", "auto".into()),
-        one("otlp_endpoint", standard),
+        one("otlp_endpoint", otlp_endpoint),
         one("admin.listen", "127.0.0.1:9060".into()),
         one("admin.token_file", String::new()),
         none("admin.hosts"),
@@ -124,9 +149,10 @@ fn collect(config: Config) -> std::result::Result<Map<String, Value>, config::Co
     config::Source::collect(&config)
 }
 
-fn read_environment() -> Result<Map<String, Value>> {
+fn read_environment(variables: &Variables) -> Result<Map<String, Value>> {
+    let environment = Environment::with_prefix("ZENLAB").prefix_separator("__").separator("__");
     Config::builder()
-        .add_source(Environment::with_prefix("ZENLAB").prefix_separator("__").separator("__"))
+        .add_source(environment.source(Some(variables.clone())))
         .build()
         .and_then(collect)
         .map_err(|error| SettingsError(format!("the environment cannot be read: {error}")))
@@ -153,6 +179,9 @@ fn read_flags(flags: &Flags) -> Result<Map<String, Value>> {
 pub(super) fn overlay(layers: &mut Layers, values: Map<String, Value>, source: Source) -> Result<()> {
     for (name, value) in flatten(values) {
         let Some(key) = table::find(&name) else {
+            if value.kind == ValueKind::Table(Map::new()) && table::is_section(&name) {
+                continue;
+            }
             let known: Vec<_> = KEYS.iter().map(|key| key.name).collect();
             return fail(format!(
                 "there is no setting `{name}` (from the {}); there are {}",
@@ -172,12 +201,12 @@ pub(super) fn overlay(layers: &mut Layers, values: Map<String, Value>, source: S
     Ok(())
 }
 
-/// `{admin: {listen: …}}` as `admin.listen`.
+/// `{admin: {listen: …}}` as `admin.listen`; an empty section stays what it is.
 fn flatten(values: Map<String, Value>) -> Vec<(String, Value)> {
     let mut flat = Vec::new();
     for (name, value) in values {
         match value.kind {
-            ValueKind::Table(table) => {
+            ValueKind::Table(table) if !table.is_empty() => {
                 flat.extend(flatten(table).into_iter().map(|(inner, value)| (format!("{name}.{inner}"), value)));
             }
             _ => flat.push((name, value)),
@@ -200,52 +229,90 @@ fn texts_of(kind: Kind, value: Value) -> Option<Vec<String>> {
     }
 }
 
-fn build(architecture: &Architecture, layers: &Layers, config_file: Option<PathBuf>) -> Result<Start> {
+fn build(architecture: &Architecture, origin: Origin) -> Result<Start> {
+    let layers = &origin.layers;
+    let source = |name: &str| layers.get(name).map_or(Source::Default, |(_, source)| *source);
     let text = |name: &str| layers.get(name).and_then(|(texts, _)| texts.first()).cloned().unwrap_or_default();
     let number = |name: &str| -> Result<u64> {
         table::find(name).map_or(Ok(0), |key| key.kind.parse(&text(name)).map_err(SettingsError))
     };
+    let blame = |name: &'static str| {
+        move |error: SettingsError| SettingsError(format!("{error} (from the {})", source(name).place()))
+    };
     let mut live = Vec::new();
     for which in LiveValue::ALL {
-        let source = layers.get(which.key()).map_or(Source::Default, |(_, source)| *source);
-        live.push((which, number(which.key())?, source));
+        live.push((which, number(which.key())?, source(which.key())));
     }
     let token_file = Some(text("admin.token_file")).filter(|path| !path.is_empty()).map(PathBuf::from);
     let start = Start {
-        listen: endpoints(architecture, &layers["listen"].0)?,
+        listen: endpoints(architecture, &layers["listen"].0).map_err(blame("listen"))?,
         backlog: number("backlog")? as u32,
         max_question_bytes: number("max_question_bytes")? as usize,
         receive_buffer: number("receive_buffer")? as usize,
         lab: number("lab")? != 0,
         io_uring: IoUring::ALL[number("io_uring")? as usize],
-        otlp_endpoint: otlp(&text("otlp_endpoint"))?,
-        admin_listen: admin(&text("admin.listen"), token_file.is_some())?,
+        otlp_endpoint: otlp(&text("otlp_endpoint")).map_err(blame("otlp_endpoint"))?,
+        admin_listen: admin(&text("admin.listen"), token_file.is_some()).map_err(blame("admin.listen"))?,
         token_file,
         admin_hosts: layers["admin.hosts"].0.clone(),
-        config_file,
         live,
+        config_file: None,
     };
-    check_live(architecture, &start.live, start.lab)?;
-    Ok(start)
+    check_live(architecture, &start.live, start.lab).map_err(|wrong| blame(wrong.which.key())(wrong.why))?;
+    Ok(Start { config_file: Some(origin), ..start })
 }
 
-/// What holds between settings, and between them and the architecture.
-pub(super) fn check_live(architecture: &Architecture, live: &[(LiveValue, u64, Source)], lab: bool) -> Result<()> {
-    let get = |wanted: LiveValue| live.iter().find(|(which, ..)| *which == wanted).map_or(0, |(_, value, _)| *value);
-    if let Workers::Ignored(why) = architecture.workers
-        && get(LiveValue::Workers) != 1
-    {
-        return fail(format!("`workers` = {} means nothing to {}: {why}", get(LiveValue::Workers), architecture.name));
+/// A live setting that does not go with another one, with the architecture or with what the container may.
+pub(super) struct Wrong {
+    pub which: LiveValue,
+    pub why: SettingsError,
+}
+
+/// What holds between settings, and between them, the architecture and the container.
+pub(super) fn check_live(
+    architecture: &Architecture,
+    live: &[(LiveValue, u64, Source)],
+    lab: bool,
+) -> std::result::Result<(), Wrong> {
+    for &(which, value, _) in live {
+        let why = match which {
+            LiveValue::Workers => check_workers(architecture, value),
+            LiveValue::MaxConnections => check_connections(value),
+            LiveValue::AnswerDelay if value > 0 && !lab => {
+                fail("`answer_delay` above 0ms needs `lab = true`: it is an experiment")
+            }
+            _ => Ok(()),
+        };
+        why.map_err(|why| Wrong { which, why })?;
     }
-    if get(LiveValue::AnswerDelay) > 0 && !lab {
-        return fail("`answer_delay` above 0ms needs `lab = true`: it is an experiment");
+    Ok(())
+}
+
+fn check_workers(architecture: &Architecture, workers: u64) -> Result<()> {
+    if let Workers::Ignored(why) = architecture.workers {
+        return if workers == 1 {
+            Ok(())
+        } else {
+            fail(format!("`workers` = {workers} means nothing to {}: {why}", architecture.name))
+        };
     }
-    let most = most_connections();
-    if get(LiveValue::MaxConnections) > most {
+    let limit = cgroup::read(Path::new("/"), "self").pids_limit;
+    let most = limit.saturating_sub(RESERVED).max(1);
+    if limit > 0 && workers > most {
         return fail(format!(
-            "`max_connections` = {} is more than this process may have: at most {most}, since its hard limit of descriptors \
-             (nofile) is {}",
-            get(LiveValue::MaxConnections),
+            "`workers` = {workers} is more than this container may have: at most {most}, since its limit of processes and \
+             threads (pids) is {limit}"
+        ));
+    }
+    Ok(())
+}
+
+fn check_connections(connections: u64) -> Result<()> {
+    let most = most_connections();
+    if connections > most {
+        return fail(format!(
+            "`max_connections` = {connections} is more than this process may have: at most {most}, since its hard limit of \
+             descriptors (nofile) is {}",
             most + RESERVED
         ));
     }
@@ -265,7 +332,7 @@ fn endpoints(architecture: &Architecture, urls: &[String]) -> Result<Vec<Endpoin
         endpoints.push(endpoint);
     }
     if endpoints.is_empty() {
-        return fail("`listen` is empty: there must be at least one endpoint, as in --listen tcp://127.0.0.1:1060");
+        return fail("`listen` = [] must name at least one endpoint, such as tcp://127.0.0.1:1060");
     }
     Ok(endpoints)
 }

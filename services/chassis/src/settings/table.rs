@@ -127,6 +127,11 @@ pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
+/// Whether settings have names that begin with `name` and a dot.
+pub(super) fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|key| key.name.split_once('.').is_some_and(|(section, _)| section == name))
+}
+
 impl Kind {
     /// The value as it lies in the page, or a sentence of what is allowed.
     pub fn parse(self, text: &str) -> Result<u64, String> {

@@ -45,16 +45,15 @@ pub fn run(action: &Action) -> Outcome {
 }
 
 fn get_json(target: &str, keys: &[String]) -> Outcome {
-    let mut all = Map::new();
+    let mut all = Vec::new();
     for one in present(target)? {
         let mut config = one.api().get(PATH).map_err(Failure::from)?.json();
         if let Some(settings) = config["settings"].as_object_mut().filter(|_| !keys.is_empty()) {
             settings.retain(|key, _| keys.contains(key));
         }
-        all.insert(one.name, config);
+        all.push((one.name, config));
     }
-    let one = all.keys().next().cloned().filter(|_| target != "all").and_then(|name| all.remove(&name));
-    output::say(&format!("{:#}", one.unwrap_or(Value::Object(all))));
+    output::say_json(all, target == "all");
     Ok(OK)
 }
 
@@ -91,24 +90,22 @@ fn set(target: &Target, changes: &[(&str, &str)], dry_run: bool) -> Result<(), F
     let schema = api.get("/api/v1/config/schema")?.json();
     let path = if dry_run { format!("{PATH}?dry_run=true") } else { PATH.to_owned() };
     let done = api.patch(&path, &etag, &merge_patch(changes, &schema))?.json();
-    output::say(&format!("{}: {}", target.name, outcome(&done, dry_run)));
+    output::say(&format!("{}: {}", target.name, outcome(&done, changes, dry_run)));
     Ok(())
 }
 
-fn outcome(done: &Value, dry_run: bool) -> String {
-    let changed: Vec<String> = done["changed"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(|key| format!("{key}={}", show(&done["settings"][key])))
-        .collect();
+fn outcome(done: &Value, changes: &[(&str, &str)], dry_run: bool) -> String {
+    let keys: Vec<&str> = done["changed"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let generation = &done["generation"];
-    match (changed.is_empty(), dry_run) {
-        (true, _) => format!("nothing to change, generation {generation}"),
-        (false, true) => format!("would change {}", changed.join(" ")),
-        (false, false) => format!("changed {}, generation {generation}", changed.join(" ")),
+    if keys.is_empty() {
+        return format!("nothing to change, generation {generation}");
     }
+    if dry_run {
+        let wanted = changes.iter().filter(|(key, _)| keys.contains(key)).map(|(key, value)| format!("{key}={value}"));
+        return format!("would change {}", wanted.collect::<Vec<_>>().join(" "));
+    }
+    let now: Vec<String> = keys.iter().map(|key| format!("{key}={}", show(&done["settings"][key]))).collect();
+    format!("changed {}, generation {generation}", now.join(" "))
 }
 
 /// The merge patch (RFC 7396) that makes `changes`; a dot in a key leads into a section.

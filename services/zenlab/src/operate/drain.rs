@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::present;
+use super::{present, report};
 use crate::api::{Api, Trouble};
 use crate::failure::{FAILED, Failure, OK, Outcome};
 use crate::output;
@@ -53,10 +53,7 @@ pub fn run(args: &Args) -> Outcome {
     for target in present(&args.target)? {
         match target.api().post("/api/v1/drain", Some(&json!({"then": args.then.label()}))) {
             Ok(_) => drains.push(Drain::new(target)),
-            Err(failure) => {
-                output::complain(&format!("{}: {failure}", target.name));
-                code = code.max(failure.code());
-            }
+            Err(failure) => code = code.max(report(&target, &failure)),
         }
     }
     Ok(code.max(follow(drains)?))
@@ -86,6 +83,7 @@ fn follow(mut drains: Vec<Drain>) -> Outcome {
 struct Drain {
     target: Target,
     api: Api,
+    began: Instant,
     /// The last that was heard of it.
     record: Value,
     /// How it ended.
@@ -95,7 +93,7 @@ struct Drain {
 impl Drain {
     fn new(target: Target) -> Self {
         let api = target.api();
-        Self { target, api, record: Value::Null, end: None }
+        Self { target, api, began: Instant::now(), record: Value::Null, end: None }
     }
 
     fn look(&mut self) {
@@ -115,16 +113,16 @@ impl Drain {
     }
 
     fn ledger(&self) -> String {
-        ledger(&self.target.name, self.end.as_deref().unwrap_or("draining"), &self.record)
+        let end = self.end.as_deref().unwrap_or("draining");
+        ledger(&self.target.name, &format!("{end} after {:.1} s", self.began.elapsed().as_secs_f64()), &self.record)
     }
 }
 
 /// A drain's record as one line.
 pub fn ledger(name: &str, end: &str, record: &Value) -> String {
     let count = |key: &str| record[key].as_u64().map_or_else(|| "?".to_owned(), |count| count.to_string());
-    let seconds = record["seconds"].as_f64().map(|seconds| format!(" after {seconds:.2} s")).unwrap_or_default();
     format!(
-        "{name}: {end}{seconds}: owed={} answered={} retryable={} lost={} forced={}",
+        "{name}: {end}: owed={} answered={} retryable={} lost={} forced={}",
         count("owed"),
         count("answered"),
         count("retryable"),

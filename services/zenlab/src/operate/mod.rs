@@ -45,9 +45,17 @@ pub fn each(text: &str, act: impl Fn(&Target) -> Result<(), Failure>) -> Outcome
     let mut code = OK;
     for target in present(text)? {
         if let Err(failure) = act(&target) {
-            output::complain(&format!("{}: {failure}", target.name));
-            code = code.max(failure.code());
+            code = code.max(report(&target, &failure));
         }
     }
     Ok(code)
+}
+
+/// Says what went wrong with a target; gives the exit code.
+fn report(target: &Target, failure: &Failure) -> u8 {
+    let sentence = failure.to_string();
+    // Who is known by a URL only is named in the sentence.
+    let is_named = sentence.starts_with(&target.name);
+    output::complain(&if is_named { sentence } else { format!("{}: {sentence}", target.name) });
+    failure.code()
 }

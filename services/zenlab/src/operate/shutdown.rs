@@ -9,13 +9,11 @@ use super::each;
 use crate::api::{Api, Trouble};
 use crate::failure::{Failure, Outcome};
 use crate::output;
+use crate::places;
 use crate::target::{self, Target};
 
 /// The longest drain that settings allow takes 60 s; lingering, flushing and exit take a few more.
 const LONGEST: Duration = Duration::from_secs(70);
-
-/// Where compose mounts the Unix sockets of every server.
-const COMPOSE_SOCKETS: &str = "unix:///run/zen/";
 
 /// What `shutdown` is told.
 #[derive(Debug, clap::Args)]
@@ -55,7 +53,7 @@ fn wait_until_gone(target: &Target, api: &Api) -> Result<(), Failure> {
 /// The command that starts the server again where it ran.
 fn bring_back(name: &str, info: &Value) -> String {
     let mut listen = info["listen"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    if target::in_compose() || listen.any(|url| url.starts_with(COMPOSE_SOCKETS)) {
+    if target::in_compose() || listen.any(|url| url.contains(places::COMPOSE_DIRECTORY)) {
         format!("docker compose start {name}")
     } else {
         // The swarm of the fleet that it was taken from goes on.

@@ -1,9 +1,9 @@
 //! `zenlab status`: what servers are doing.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::present;
-use crate::failure::{Failure, OK, Outcome};
+use super::{present, report};
+use crate::failure::{OK, Outcome};
 use crate::output;
 use crate::target;
 
@@ -25,42 +25,60 @@ pub struct Args {
 /// Prints a row for each endpoint.
 pub fn run(args: &Args) -> Outcome {
     let mut code = OK;
-    let mut all = Map::new();
+    let mut all = Vec::new();
     for target in present(&args.target)? {
         match target.api().get("/api/v1/status") {
-            Ok(answer) => drop(all.insert(target.name, answer.json())),
-            Err(trouble) => {
-                let failure = Failure::from(trouble);
-                output::complain(&format!("{}: {failure}", target.name));
-                code = code.max(failure.code());
-            }
+            Ok(answer) => all.push((target.name, answer.json())),
+            Err(trouble) => code = code.max(report(&target, &trouble.into())),
         }
     }
     if args.json {
-        print_json(all, args.target == "all");
+        output::say_json(all, args.target == "all");
     } else {
         print_table(&all);
     }
     Ok(code)
 }
 
-fn print_json(mut all: Map<String, Value>, by_name: bool) {
-    let one = all.keys().next().cloned().filter(|_| !by_name).and_then(|name| all.remove(&name));
-    output::say(&format!("{:#}", one.unwrap_or(Value::Object(all))));
-}
-
-fn print_table(all: &Map<String, Value>) {
+fn print_table(all: &[(String, Value)]) {
     let mut rows = vec![HEAD.map(String::from).to_vec()];
     for (name, status) in all {
-        match status["endpoints"].as_array() {
-            Some(endpoints) => rows.extend(endpoints.iter().map(|endpoint| row(name, status, endpoint))),
-            // The swarm's status is another one.
-            None => output::say(&format!("{status:#}")),
+        let endpoints = status["endpoints"].as_array().into_iter().flatten();
+        rows.extend(endpoints.map(|endpoint| row(name, status, endpoint)));
+        if let Some(targets) = status["targets"].as_array() {
+            print_swarm(status, targets);
         }
     }
     if rows.len() > 1 {
         output::say_all(&output::table(&rows));
     }
+}
+
+const SWARM_HEAD: [&str; 10] =
+    ["TARGET", "TRANSPORT", "RATE", "CONNECTIONS", "SENT", "OK", "WRONG", "TIMEOUT", "P50 µs", "P99 µs"];
+
+/// The swarm's status is another one: what it sees of each target over each transport.
+fn print_swarm(status: &Value, targets: &[Value]) {
+    let mut rows = vec![SWARM_HEAD.map(String::from).to_vec()];
+    for target in targets {
+        let outcomes = &target["outcomes"];
+        let time = |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), |time| format!("{time:.0}"));
+        rows.push(vec![
+            cell(&target["target"]),
+            cell(&target["transport"]),
+            cell(&target["target_rate"]),
+            cell(&target["connections"]),
+            cell(&target["sent"]),
+            cell(&outcomes["ok"]),
+            cell(&outcomes["wrong_answer"]),
+            cell(&outcomes["timeout"]),
+            time(&target["p50_us"]),
+            time(&target["p99_us"]),
+        ]);
+    }
+    output::say_all(&output::table(&rows));
+    let lit: Vec<&str> = status["spotlight"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    output::say(&format!("paused: {}; spotlight: {}; books: {}", status["paused"], lit.join(", "), status["ledger"]));
 }
 
 fn row(name: &str, status: &Value, endpoint: &Value) -> Vec<String> {
@@ -79,9 +97,17 @@ fn row(name: &str, status: &Value, endpoint: &Value) -> Vec<String> {
         cell(&questions["answered"]),
         cell(&questions["unknown"]),
         cell(&questions["malformed"]),
-        format!("{}/{}", cell(&endpoint["queue"]["length"]), cell(&endpoint["queue"]["limit"])),
+        queue(&endpoint["queue"]),
         cell(&endpoint["restarts"]),
     ]
+}
+
+/// Nobody tells how many wait at a Unix stream socket: its limit is 0 then.
+fn queue(queue: &Value) -> String {
+    match queue["limit"].as_u64() {
+        None | Some(0) => "-".to_owned(),
+        Some(limit) => format!("{}/{limit}", cell(&queue["length"])),
+    }
 }
 
 fn text(value: &Value) -> Option<String> {

@@ -8,8 +8,8 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setsid};
 
-use super::signals::Signals;
 use crate::failure::Failure;
+use crate::signals::Signals;
 
 /// How many of a dead child's last lines are shown.
 const LAST_LINES: usize = 8;

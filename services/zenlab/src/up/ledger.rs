@@ -6,52 +6,67 @@ use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
 use super::fleet::{Fleet, Server};
-use super::signals::{Event, Signals};
 use super::watch::{Line, Watch};
 use crate::api::Api;
 use crate::operate::drain;
 use crate::output;
+use crate::signals::{Event, Signals};
 use crate::target;
 
 /// How long the swarm may wait for its last answers.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
-/// Drain (10 s by default) and lingering, with some time to flush.
-const DRAIN: Duration = Duration::from_secs(13);
+/// Drain (10 s by default) and lingering, with a moment to flush.
+const DRAIN: Duration = Duration::from_secs(12);
 
 /// How long the swarm may take to end once it has nothing to wait for.
-const SWARM_END: Duration = Duration::from_secs(2);
+const SWARM_END: Duration = Duration::from_secs(1);
 
-/// How long a fast end may take before it is made faster.
-const FAST: Duration = Duration::from_secs(2);
+/// How long a fast end may take before it is made faster. A supervisor kills what does not end within 2.5 s.
+const FAST: Duration = Duration::from_secs(4);
 
-/// Ends everything in order; a further Ctrl-C makes it fast.
+/// Ends everything in order and prints the books; a further Ctrl-C makes it fast.
 pub fn stop(fleet: &mut Fleet, watch: &mut Watch, signals: &Signals) {
-    fleet.expect_ends();
-    let is_hurried = fleet.has_swarm() && stop_swarm(fleet, watch, signals);
-    let is_hurried = is_hurried || drain_servers(fleet, signals);
-    if is_hurried {
-        end_fast(fleet, signals);
+    if !fleet.is_over() {
+        end_in_order(fleet, watch, signals);
     }
-    fleet.servers.iter().for_each(|server| output::say(&server_ledger(server)));
+    for server in &fleet.servers {
+        output::say(&server_ledger(server));
+    }
 }
 
-/// Says whether it was told to hurry.
-fn stop_swarm(fleet: &mut Fleet, watch: &mut Watch, signals: &Signals) -> bool {
-    output::complain("stopping the swarm, then the servers; again for a fast end");
+fn end_in_order(fleet: &mut Fleet, watch: &mut Watch, signals: &Signals) {
+    fleet.expect_ends();
+    output::complain("stopping: clients first, then servers; again for a fast end");
+    let is_hurried = fleet.has_swarm() && !wait_for_last_answers(watch, signals);
+    // The last moment at which everyone can still be asked.
+    output::say_all(&watch.look(fleet).iter().map(Line::plain).collect::<Vec<_>>());
+    let is_hurried = is_hurried || (fleet.has_swarm() && !stop_swarm(fleet, watch, signals));
+    if is_hurried || !drain_servers(fleet, signals) {
+        end_fast(fleet, signals);
+    }
+}
+
+/// Lets the swarm ask no more, and waits for what it has asked. False when told to hurry.
+fn wait_for_last_answers(watch: &mut Watch, signals: &Signals) -> bool {
     // Without an answer there is nothing to wait for.
     let is_paused = Api::with_patience(&target::swarm().url, LAST_ANSWERS).post("/api/v1/pause", None).is_ok();
     let end = Instant::now() + if is_paused { LAST_ANSWERS } else { Duration::ZERO };
-    let mut is_hurried = false;
-    let mut lines = watch.look(fleet);
-    while watch.swarm_sum("zen_swarm_inflight") > 0.0 && Instant::now() < end && !is_hurried {
-        is_hurried = matches!(signals.wait(Duration::from_millis(50)), Some(Event::Stop | Event::Quit));
-        lines = watch.look(fleet);
+    watch.ask_swarm();
+    while watch.owed() > 0.0 && Instant::now() < end {
+        if matches!(signals.wait(Duration::from_millis(50)), Some(Event::Stop | Event::Quit)) {
+            return false;
+        }
+        watch.ask_swarm();
     }
-    output::say_all(&lines.iter().map(Line::plain).collect::<Vec<_>>());
+    true
+}
+
+/// False when told to hurry.
+fn stop_swarm(fleet: &mut Fleet, watch: &Watch, signals: &Signals) -> bool {
     output::say(&swarm_ledger(watch));
     fleet.signal_swarm(Signal::TERM);
-    is_hurried || wait(fleet, signals, SWARM_END, |fleet| !fleet.has_swarm()) == Wait::Hurried
+    wait(fleet, signals, SWARM_END, |fleet| !fleet.has_swarm()) != Wait::Hurried
 }
 
 fn swarm_ledger(watch: &Watch) -> String {
@@ -59,19 +74,21 @@ fn swarm_ledger(watch: &Watch) -> String {
     let wrong = watch.swarm_outcomes(|outcome| outcome == "wrong_answer");
     let failed = watch.swarm_outcomes(|_| true) - right - wrong;
     format!(
-        "swarm planned={} sent={} unsent={} dropped={} right={right} wrong={wrong} failed={failed} in_flight={}",
+        "swarm planned={} sent={} unsent={} dropped={} waiting={} in_flight={} right={right} wrong={wrong} \
+         failed={failed}",
         watch.swarm_sum("zen_swarm_planned_total"),
         watch.swarm_sum("zen_swarm_sent_total"),
         watch.swarm_sum("zen_swarm_unsent_total"),
         watch.swarm_sum("zen_swarm_dropped_total"),
+        watch.swarm_sum("zen_swarm_waiting"),
         watch.swarm_sum("zen_swarm_inflight"),
     )
 }
 
-/// Says whether it was told to hurry, or took too long.
+/// False when told to hurry, or when it took too long.
 fn drain_servers(fleet: &mut Fleet, signals: &Signals) -> bool {
     fleet.signal_servers(Signal::TERM);
-    wait(fleet, signals, DRAIN, Fleet::is_over) != Wait::Over
+    wait(fleet, signals, DRAIN, Fleet::is_over) == Wait::Over
 }
 
 fn end_fast(fleet: &mut Fleet, signals: &Signals) {

@@ -1,18 +1,16 @@
 //! One architecture of the local fleet: its addresses, and the command line that serves there.
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 
-use zen::{BASE_PORT, Endpoint, Transport};
+use zen::{Endpoint, Transport};
 
 use crate::failure::Failure;
 use crate::lab::Architecture;
 use crate::output;
-use crate::target::{ADMIN_BASE_PORT, SWARM_PORT};
-
-/// Where everything listens: these servers are for this machine only.
-const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+use crate::places::{self, HOST};
+use crate::target::SWARM_PORT;
 
 /// An architecture on the ports that are its own.
 #[derive(Debug, Clone, Copy)]
@@ -30,16 +28,16 @@ impl Member {
     }
 
     const fn port(self) -> u16 {
-        BASE_PORT + self.0.offset
+        places::port(self.0)
     }
 
     const fn admin_port(self) -> u16 {
-        ADMIN_BASE_PORT + self.0.offset
+        places::ADMIN_BASE_PORT + self.0.offset
     }
 
     /// The URL of its admin API.
     pub fn admin_url(self) -> String {
-        format!("http://{HOST}:{}", self.admin_port())
+        places::local_admin(self.0)
     }
 
     /// Whether it serves this transport.
@@ -49,12 +47,7 @@ impl Member {
 
     /// Where it serves, with its Unix sockets in `directory`.
     pub fn endpoints(self, directory: &Path) -> Vec<Endpoint> {
-        let endpoint = |transport| match transport {
-            Transport::Tcp | Transport::Udp => Endpoint::host(transport, HOST.to_string(), self.port()),
-            Transport::Unix => Endpoint::path(transport, directory.join(format!("{}.stream", self.name()))),
-            Transport::Unixgram => Endpoint::path(transport, directory.join(format!("{}.datagram", self.name()))),
-        };
-        Transport::ALL.into_iter().filter(|&transport| self.supports(transport)).map(endpoint).collect()
+        places::local(self.0, directory)
     }
 
     /// What `zenlab` is called with to serve it.
@@ -84,15 +77,15 @@ pub fn check_ports(members: &[Member], with_swarm: bool) -> Result<(), Failure> 
     for member in members {
         for transport in [Transport::Tcp, Transport::Udp] {
             if member.supports(transport) {
-                check_port(member.port(), transport, member.name())?;
+                check_port(member.port(), transport, member.name(), "--only")?;
             }
         }
-        check_port(member.admin_port(), Transport::Tcp, member.name())?;
+        check_port(member.admin_port(), Transport::Tcp, member.name(), "--only")?;
     }
-    if with_swarm { check_port(SWARM_PORT, Transport::Tcp, "the swarm") } else { Ok(()) }
+    if with_swarm { check_port(SWARM_PORT, Transport::Tcp, "the swarm", "--no-swarm") } else { Ok(()) }
 }
 
-fn check_port(port: u16, transport: Transport, owner: &str) -> Result<(), Failure> {
+fn check_port(port: u16, transport: Transport, owner: &str, flag: &str) -> Result<(), Failure> {
     let tried = match transport {
         Transport::Udp => UdpSocket::bind((HOST, port)).map(drop),
         _ => TcpListener::bind((HOST, port)).map(drop),
@@ -100,7 +93,7 @@ fn check_port(port: u16, transport: Transport, owner: &str) -> Result<(), Failur
     tried.map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => Failure::runtime(format!(
             "{transport} port {port} of {owner} is already in use: end what holds it (another `zenlab up`, or `docker \
-             compose down`), or choose other architectures with --only"
+             compose down`), or do without {owner} ({flag})"
         )),
         _ => Failure::runtime(format!("{transport} port {port} of {owner} cannot be used: {error}")),
     })
@@ -147,10 +140,10 @@ mod tests {
     fn a_port_in_use_is_named() {
         let tcp = TcpListener::bind((HOST, 0)).expect("loopback has a free port");
         let port = tcp.local_addr().expect("it is bound").port();
-        let why = check_port(port, Transport::Tcp, "epoll").expect_err("it is in use").to_string();
+        let why = check_port(port, Transport::Tcp, "epoll", "--only").expect_err("it is in use").to_string();
         assert!(why.starts_with(&format!("tcp port {port} of epoll is already in use")), "{why}");
         let udp = UdpSocket::bind((HOST, 0)).expect("loopback has a free port");
         let port = udp.local_addr().expect("it is bound").port();
-        assert!(check_port(port, Transport::Udp, "epoll").is_err());
+        assert!(check_port(port, Transport::Udp, "epoll", "--only").is_err());
     }
 }

@@ -9,16 +9,15 @@ mod fleet;
 mod ledger;
 mod member;
 mod screen;
-mod signals;
 mod watch;
 
 use std::time::{Duration, Instant};
 
 use crate::failure::{FAILED, Failure, OK, Outcome};
 use crate::output;
+use crate::signals::{Event, Signals};
 use crate::target;
 use fleet::Fleet;
-use signals::{Event, Signals};
 use watch::Watch;
 
 /// What `up` is told.

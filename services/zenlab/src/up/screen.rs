@@ -49,8 +49,8 @@ impl Screen {
     fn draw(&mut self, spotlight: &str, lines: &[Line]) {
         let (width, height) = size();
         let rows: Vec<Vec<String>> = std::iter::once(Line::head()).chain(lines.iter().map(Line::cells)).collect();
-        let mut text = output::table(&rows);
-        text.push(spotlight.to_owned());
+        let mut text = vec![spotlight.to_owned()];
+        text.extend(output::table(&rows));
         // One line too many would scroll, and the way back up would end at the wrong line.
         text.truncate(height.saturating_sub(1).max(1));
         let up = if self.drawn > 0 { format!("\x1b[{}A", self.drawn) } else { String::new() };

@@ -7,9 +7,9 @@ use zen::Transport;
 use super::fleet::{Fleet, Server};
 use super::member::Member;
 use super::screen::Screen;
-use super::signals::{Event, Signals};
 use crate::api::Api;
 use crate::metrics::{Histogram, Sample, samples};
+use crate::signals::{Event, Signals};
 use crate::target;
 
 /// Everything counted of one architecture up to now.
@@ -135,9 +135,7 @@ impl Watch {
 
     /// What has happened since the last look.
     pub fn look(&mut self, fleet: &Fleet) -> Vec<Line> {
-        if let Some(answer) = self.swarm.as_ref().and_then(|swarm| swarm.get("/metrics").ok()) {
-            self.swarm_text = answer.text;
-        }
+        self.ask_swarm();
         let seconds = self.looked.elapsed().as_secs_f64().max(1e-3);
         self.looked = Instant::now();
         let now: Vec<Totals> =
@@ -146,6 +144,13 @@ impl Watch {
         let lines = lines.map(|((server, now), last)| line(server.member, now, last, seconds)).collect();
         self.last = now;
         lines
+    }
+
+    /// What the swarm counts now.
+    pub fn ask_swarm(&mut self) {
+        if let Some(answer) = self.swarm.as_ref().and_then(|swarm| swarm.get("/metrics").ok()) {
+            self.swarm_text = answer.text;
+        }
     }
 
     fn count(&self, server: &Server, last: &Totals) -> Totals {
@@ -169,8 +174,17 @@ impl Watch {
             .filter(|sample| sample.name == "zen_swarm_spotlight" && sample.value > 0.0)
             .filter_map(|sample| sample.label("architecture"))
             .collect();
-        let who = if loaded.is_empty() { "nobody".to_owned() } else { loaded.join(", ") };
-        format!("spotlight: {who} · Ctrl-C drains and ends all")
+        let who = match (&self.swarm, loaded.is_empty()) {
+            (None, _) => "no swarm".to_owned(),
+            (Some(_), true) => "spotlight: nobody".to_owned(),
+            (Some(_), false) => format!("spotlight: {}", loaded.join(", ")),
+        };
+        format!("{who} · Ctrl-C drains and ends all")
+    }
+
+    /// Questions that the swarm has begun with and that have no outcome yet.
+    pub fn owed(&self) -> f64 {
+        self.swarm_sum("zen_swarm_inflight") + self.swarm_sum("zen_swarm_waiting")
     }
 
     /// The sum of a metric of the swarm over all its series.
@@ -231,7 +245,8 @@ impl Totals {
 }
 
 fn sum(text: &str, is_it: impl Fn(&Sample<'_>) -> bool) -> f64 {
-    samples(text).filter(|sample| is_it(sample)).map(|sample| sample.value).sum()
+    // Not `sum()`: that of nothing is -0, and is printed so.
+    samples(text).filter(|sample| is_it(sample)).fold(0.0, |sum, sample| sum + sample.value)
 }
 
 #[cfg(test)]

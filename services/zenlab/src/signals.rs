@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Duration;
 
-/// What a signal means to `up`.
+/// What a signal means to a command that runs until it is told to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal is gone): end in order; said again, end fast.
@@ -21,7 +21,8 @@ pub enum Event {
 pub struct Signals(libc::sigset_t);
 
 impl Signals {
-    /// Blocks the signals of every [`Event`]. Nobody hears them any more but [`Self::wait`].
+    /// Blocks the signals of every [`Event`], in this thread and in those that it will start. Nobody hears them any more
+    /// but [`Self::wait`].
     ///
     /// SIGHUP is left alone where it is ignored: that is what `nohup` asks for.
     pub fn block() -> io::Result<Self> {

@@ -1,0 +1,166 @@
+//! A framework of callbacks, as asyncio's protocols: the loop calls a method of yours when something has happened.
+//!
+//! **Costs**: about what `epoll` costs, and it is the same loop below. What is said with one client is cut into pieces, one
+//! method each, and what must be remembered between them lives in a struct's fields.
+//! **Choose it** when you write for many clients on one thread and each event's answer is short. Where one step has to wait
+//! for another, callbacks nest in callbacks; compare [`Client::go_on`] with the same thing in `coroutines`.
+//! **Watch** on the dashboard: memory per connection and context switches per question, both beside `epoll`.
+//! **Chapter**: "Asyncio framework", callback style (`tacb.py`, `uacb.py`, `asynpro.py`, `asyndg.py`). The framework is the
+//! crate `eventloop`.
+
+mod datagrams;
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use chassis::{Architecture, Capacity, Endpoint, Family, Site, StreamListener, Talk, Wants, Workers};
+use eventloop::{Accepted, EventLoop, LoopHandle, Protocol, ServerHandle, Socket, Transport};
+
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "callbacks",
+    summary: "protocols whose methods a loop calls, as in asyncio",
+    offset: 14,
+    family: Family::Async,
+    stream: Some(serve_clients),
+    datagram: Some(datagrams::answer_datagrams),
+    workers: Workers::Ignored("one thread makes all calls"),
+    capacity: Capacity::Connections(10_000),
+};
+
+/// How often the loop looks whose time is up.
+const ROUND: Duration = Duration::from_millis(100);
+
+fn serve_clients(site: Site<StreamListener>) -> io::Result<()> {
+    let mut event_loop = EventLoop::new()?;
+    let listener = site.as_fd().try_clone_to_owned()?;
+    let site = Rc::new(RefCell::new(site));
+    let door = Rc::clone(&site);
+    let server = event_loop.create_server_with(listener.into(), move |_| {
+        let newcomer = door.borrow_mut().greet()?;
+        Ok(newcomer.map(|(stream, talk)| Accepted::new(OwnedFd::from(stream).into(), Client { talk })))
+    })?;
+    make_rounds(&event_loop, server.clone());
+    while site.borrow_mut().turn() || server.open_connections() > 0 {
+        follow(&site.borrow(), &server)?;
+        take_turn(&mut event_loop, &site)?;
+    }
+    Ok(())
+}
+
+/// The listener here is a copy of the site's, and goes with it.
+fn follow(site: &Site<StreamListener>, server: &ServerHandle) -> io::Result<()> {
+    match (site.has_socket(), site.is_open()) {
+        (false, _) => server.close(),
+        (true, open) if open == server.is_serving() => {}
+        (true, true) => server.resume()?,
+        (true, false) => server.pause()?,
+    }
+    Ok(())
+}
+
+fn make_rounds(event_loop: &LoopHandle, server: ServerHandle) {
+    server.for_each(Client::look_at_clock);
+    event_loop.call_later(ROUND, move |event_loop| make_rounds(event_loop, server));
+}
+
+fn take_turn<S: Endpoint>(event_loop: &mut EventLoop, site: &RefCell<Site<S>>) -> io::Result<()> {
+    let (tick, before) = (site.borrow().tick(), event_loop.stats());
+    event_loop.run_once(Some(tick))?;
+    let after = event_loop.stats();
+    site.borrow().count_turn((after.events - before.events) as usize, after.waited - before.waited);
+    Ok(())
+}
+
+/// One client, between two callbacks.
+struct Client {
+    talk: Talk,
+}
+
+impl Protocol for Client {
+    fn connection_made(&mut self, transport: &Transport) {
+        // Tell us of every byte that the kernel refuses, and when it has taken the last of them.
+        transport.set_write_buffer_limits(0, 0);
+    }
+
+    fn data_received(&mut self, transport: &Transport, data: &[u8]) {
+        self.talk.heard(data);
+        self.go_on(transport);
+    }
+
+    fn eof_received(&mut self, transport: &Transport) -> bool {
+        self.talk.heard(&[]);
+        self.go_on(transport);
+        true
+    }
+
+    fn resume_writing(&mut self, transport: &Transport) {
+        self.count_sent(transport);
+        if self.talk.wants() != Wants::ToSpeak {
+            self.go_on(transport);
+        }
+    }
+
+    fn connection_lost(&mut self, transport: &Transport, error: Option<io::Error>) {
+        if let Some(error) = error {
+            self.talk.failed(&error);
+        }
+        if self.talk.closes_first() {
+            let _ = transport.with_socket(Socket::try_clone).map(|socket| socket.map(chassis::linger));
+        }
+    }
+}
+
+impl Client {
+    /// Arranges for the next callback.
+    fn go_on(&mut self, transport: &Transport) {
+        match self.talk.wants() {
+            Wants::ToHear => transport.resume_reading(),
+            Wants::ToSpeak => self.speak(transport),
+            Wants::ToWait(until) => {
+                transport.pause_reading();
+                let delay = until.saturating_duration_since(Instant::now());
+                transport.call_later(delay, |client: &mut Self, transport| {
+                    client.talk.waited();
+                    client.go_on(transport);
+                });
+            }
+            // What was to be said is said, or it was refused for too long.
+            Wants::ToLeave => transport.abort(),
+        }
+    }
+
+    fn speak(&mut self, transport: &Transport) {
+        transport.write(self.talk.reply());
+        self.count_sent(transport);
+        match self.talk.wants() {
+            // The kernel has refused some: who does not read is not read, until `resume_writing`.
+            Wants::ToSpeak => transport.pause_reading(),
+            _ => self.go_on(transport),
+        }
+    }
+
+    /// Counts what the kernel has taken of the reply since the last time.
+    fn count_sent(&mut self, transport: &Transport) {
+        let sent = self.talk.reply().len() - transport.get_write_buffer_size();
+        if sent > 0 && !transport.is_closing() {
+            self.talk.spoke(sent);
+        }
+    }
+
+    fn look_at_clock(&mut self, transport: &Transport) {
+        self.count_sent(transport);
+        if transport.is_closing() || Instant::now() < self.talk.deadline() || self.has_news(transport) {
+            return;
+        }
+        self.talk.time_is_up();
+        self.go_on(transport);
+    }
+
+    /// What has already come counts: a server that was busy for a while must not blame its clients for it.
+    fn has_news(&self, transport: &Transport) -> bool {
+        self.talk.wants() == Wants::ToHear && transport.with_socket(|socket| chassis::has_news(socket)) == Some(true)
+    }
+}
