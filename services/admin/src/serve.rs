@@ -26,6 +26,7 @@ use crate::{Guard, Problem};
 
 const HEAD: Duration = Duration::from_secs(5);
 const REQUEST: Duration = Duration::from_secs(10);
+const UNREAD: Duration = Duration::from_secs(5);
 const CONNECTIONS: usize = 64;
 const HEAD_BYTES: usize = 16 * 1024;
 
@@ -84,6 +85,10 @@ pub async fn serve(
 }
 
 async fn converse(stream: TcpStream, remote: SocketAddr, api: Arc<Api>) {
+    // A client that does not read what it asked for would keep its place for ever; the kernel ends it (tcp(7)).
+    if rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD.as_millis() as u32).is_err() {
+        return;
+    }
     let service = service_fn(move |request| answer(request, remote, api.clone()));
     // A client that breaks off or sends no HTTP has had its answer, or wants none.
     let _ = hyper::server::conn::http1::Builder::new()
@@ -130,8 +135,11 @@ pub async fn keep_path(path: MatchedPath, request: axum::extract::Request, next:
 
 /// In a task of its own: a panic in a handler is an answer of 500 and nothing else.
 async fn route(request: Request<Body>, router: Router) -> Response {
-    let task = tokio::spawn(tracing::Instrument::in_current_span(router.oneshot(request)));
-    match timeout(REQUEST, task).await {
+    let mut task = tokio::spawn(tracing::Instrument::in_current_span(router.oneshot(request)));
+    let answer = timeout(REQUEST, &mut task).await;
+    // What is refused must not happen later.
+    task.abort();
+    match answer {
         Ok(Ok(Ok(response))) => response,
         Ok(Ok(Err(never))) => match never {},
         Ok(Err(_)) => Problem::new(

@@ -5,8 +5,7 @@
 //! **Choose it** when you write for many clients on one thread and each event's answer is short. Where one step has to wait
 //! for another, callbacks nest in callbacks; compare [`Client::go_on`] with the same thing in `coroutines`.
 //! **Watch** on the dashboard: memory per connection and context switches per question, both beside `epoll`.
-//! **Chapter**: "Asyncio framework", callback style (`tacb.py`, `uacb.py`, `asynpro.py`, `asyndg.py`). The framework is the
-//! crate `eventloop`.
+//! **Chapter**: "Asyncio framework", callback style (`tacb.py`, `uacb.py`, `asynpro.py`, `asyndg.py`); crate `eventloop`.
 
 mod datagrams;
 
@@ -74,7 +73,7 @@ fn take_turn<S: Endpoint>(event_loop: &mut EventLoop, site: &RefCell<Site<S>>) -
     Ok(())
 }
 
-/// One client, between two callbacks.
+/// What is remembered of one client between two callbacks.
 struct Client {
     talk: Talk,
 }
@@ -91,16 +90,13 @@ impl Protocol for Client {
     }
 
     fn eof_received(&mut self, transport: &Transport) -> bool {
-        self.talk.heard(&[]);
-        self.go_on(transport);
+        self.data_received(transport, &[]);
         true
     }
 
     fn resume_writing(&mut self, transport: &Transport) {
         self.count_sent(transport);
-        if self.talk.wants() != Wants::ToSpeak {
-            self.go_on(transport);
-        }
+        self.go_on(transport);
     }
 
     fn connection_lost(&mut self, transport: &Transport, error: Option<io::Error>) {
@@ -114,11 +110,16 @@ impl Protocol for Client {
 }
 
 impl Client {
-    /// Arranges for the next callback.
+    /// Does what can be done now, and arranges for the next callback.
     fn go_on(&mut self, transport: &Transport) {
+        if self.talk.wants() == Wants::ToSpeak && transport.get_write_buffer_size() == 0 {
+            transport.write(self.talk.reply());
+            self.count_sent(transport);
+        }
         match self.talk.wants() {
             Wants::ToHear => transport.resume_reading(),
-            Wants::ToSpeak => self.speak(transport),
+            // Who does not read is not read. The kernel has refused some; `resume_writing` comes when it has taken it.
+            Wants::ToSpeak => transport.pause_reading(),
             Wants::ToWait(until) => {
                 transport.pause_reading();
                 let delay = until.saturating_duration_since(Instant::now());
@@ -127,24 +128,13 @@ impl Client {
                     client.go_on(transport);
                 });
             }
-            // What was to be said is said, or it was refused for too long.
             Wants::ToLeave => transport.abort(),
-        }
-    }
-
-    fn speak(&mut self, transport: &Transport) {
-        transport.write(self.talk.reply());
-        self.count_sent(transport);
-        match self.talk.wants() {
-            // The kernel has refused some: who does not read is not read, until `resume_writing`.
-            Wants::ToSpeak => transport.pause_reading(),
-            _ => self.go_on(transport),
         }
     }
 
     /// Counts what the kernel has taken of the reply since the last time.
     fn count_sent(&mut self, transport: &Transport) {
-        let sent = self.talk.reply().len() - transport.get_write_buffer_size();
+        let sent = self.talk.reply().len().saturating_sub(transport.get_write_buffer_size());
         if sent > 0 && !transport.is_closing() {
             self.talk.spoke(sent);
         }
@@ -152,15 +142,9 @@ impl Client {
 
     fn look_at_clock(&mut self, transport: &Transport) {
         self.count_sent(transport);
-        if transport.is_closing() || Instant::now() < self.talk.deadline() || self.has_news(transport) {
-            return;
+        if transport.with_socket(|socket| self.talk.is_overdue(socket)) == Some(true) {
+            self.talk.time_is_up();
+            self.go_on(transport);
         }
-        self.talk.time_is_up();
-        self.go_on(transport);
-    }
-
-    /// What has already come counts: a server that was busy for a while must not blame its clients for it.
-    fn has_news(&self, transport: &Transport) -> bool {
-        self.talk.wants() == Wants::ToHear && transport.with_socket(|socket| chassis::has_news(socket)) == Some(true)
     }
 }

@@ -12,6 +12,8 @@ mod process;
 mod routes;
 mod sheet;
 mod spans;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -24,12 +26,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 
 use crate::Architecture;
-use crate::page::{EndpointPage, Page, State};
+use crate::page::{EndpointPage, LiveValue, Page, State};
 use crate::settings::{self, Changes, Start};
 use metrics::Metrics;
 use spans::Spans;
 
 pub use routes::{ROUTES, Route};
+
+/// The methods that are counted by their names.
+const METHODS: [&str; 7] = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"];
 
 /// How long a change waits for all workers to have seen it. A worker looks at least once a second.
 const SETTLE: Duration = Duration::from_millis(1500);
@@ -91,15 +96,7 @@ fn serve(context: Context, spans: &Spans) -> io::Result<()> {
         let mut term = signal(SignalKind::terminate())?;
         context.listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(context.listener)?;
-        let metrics = Metrics::new(context.page, context.architecture, &context.start).map_err(io::Error::other)?;
-        let control = Arc::new(Control {
-            page: context.page,
-            architecture: context.architecture,
-            guard: Arc::new(guard(&context.start, context.architecture.name)),
-            start: context.start,
-            metrics,
-            changing: Mutex::new(()),
-        });
+        let control = Arc::new(Control::new(context.page, context.architecture, context.start)?);
         let last_answers = async {
             term.recv().await;
             // Who follows a drain asks once more how it went.
@@ -115,6 +112,12 @@ fn serve(context: Context, spans: &Spans) -> io::Result<()> {
 }
 
 impl Control {
+    fn new(page: &'static Page, architecture: &'static Architecture, start: Start) -> io::Result<Self> {
+        let metrics = Metrics::new(page, architecture, &start).map_err(io::Error::other)?;
+        let guard = Arc::new(guard(&start, architecture.name));
+        Ok(Self { page, architecture, start, guard, metrics, changing: Mutex::new(()) })
+    }
+
     /// The endpoints with their parts of the page.
     fn endpoints(&self) -> impl Iterator<Item = (&zen::Endpoint, &'static EndpointPage)> {
         self.start.listen.iter().zip(self.page.endpoints())
@@ -128,7 +131,8 @@ impl Control {
     fn observe(&self, request: &Observation<'_>) {
         // Nothing that a client invents becomes a label.
         let route = ROUTES.iter().map(|route| route.path).find(|path| request.route == Some(path)).unwrap_or("other");
-        self.metrics.own.count_request(request.method.as_str(), route, request.status, request.took);
+        let method = METHODS.into_iter().find(|method| *method == request.method.as_str()).unwrap_or("other");
+        self.metrics.own.count_request(method, route, request.status, request.took);
         audit(request);
     }
 
@@ -139,8 +143,7 @@ impl Control {
             return self.page.settings.generation();
         }
         for &(which, value, _) in changes {
-            let show = |value| settings::show(which, value).to_string();
-            let (from, to) = (show(self.page.settings.get(which).0), show(value));
+            let (from, to) = (in_words(which, self.page.settings.get(which).0), in_words(which, value));
             tracing::info!(event = "setting", key = which.key(), from, to, source, "a setting changes");
         }
         self.page.settings.write(changes)
@@ -191,6 +194,11 @@ impl Control {
             }
         }
     }
+}
+
+fn in_words(which: LiveValue, value: u64) -> String {
+    let value = settings::show(which, value);
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn guard(start: &Start, architecture: &str) -> Guard {

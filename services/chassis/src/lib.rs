@@ -41,7 +41,7 @@ pub use letter::Letter;
 pub use linger::linger;
 pub use page::{Closed, Rejected};
 pub use site::{Endpoint, Newcomer, Site};
-pub use socket::{DatagramSocket, Stream, StreamListener, has_news};
+pub use socket::{DatagramSocket, Stream, StreamListener};
 pub use supervise::{exit, run};
 pub use talk::{Talk, Wants};
 pub use visit::Visit;

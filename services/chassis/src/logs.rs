@@ -167,3 +167,34 @@ impl Visit for Fields<'_> {
         self.0.insert(field.name().into(), value.into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(message: &str) -> Map<String, Value> {
+        Map::from_iter([("event".into(), "test".into()), ("message".into(), message.into())])
+    }
+
+    #[test]
+    fn a_short_line_is_left_alone() {
+        assert_eq!(fit(line("hello")), "{\"event\":\"test\",\"message\":\"hello\"}");
+    }
+
+    #[test]
+    fn a_long_line_stays_json_and_fits_a_pipe() {
+        for message in ["x".repeat(10_000), "\u{0}".repeat(10_000), "\u{1F980}".repeat(3_000)] {
+            let line = cut(&fit(line(&message)));
+            assert!(line.len() <= PIPE_BUF);
+            let line: Value = serde_json::from_slice(&line).unwrap();
+            assert_eq!((&line["event"], &line["shortened"]), (&"test".into(), &true.into()));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_shortened_is_cut() {
+        let line: Map<String, Value> = (0..100).map(|at| (at.to_string(), "x".repeat(100).into())).collect();
+        let line = cut(&fit(line));
+        assert_eq!((line.len(), line.last()), (PIPE_BUF, Some(&b'\n')));
+    }
+}

@@ -268,9 +268,17 @@ impl<S: Endpoint> Site<S> {
 
     /// Counts one turn of a loop: how many events it brought after how long a wait.
     pub fn count_turn(&self, events: usize, waited: Duration) {
-        self.desk.slot.loop_iterations.add(1);
-        self.desk.slot.loop_events.add(events as u64);
-        self.desk.slot.loop_wait.add(waited.as_nanos() as u64);
+        self.turn_counter()(events, waited);
+    }
+
+    /// [`Self::count_turn`] for a loop that does not have the site itself.
+    pub fn turn_counter(&self) -> impl Fn(usize, Duration) + 'static {
+        let slot = self.desk.slot;
+        move |events, waited| {
+            slot.loop_iterations.add(1);
+            slot.loop_events.add(events as u64);
+            slot.loop_wait.add(waited.as_nanos() as u64);
+        }
     }
 
     /// Whether the server finishes with its clients.

@@ -297,9 +297,8 @@ impl From<DatagramSocket> for OwnedFd {
     }
 }
 
-/// Whether a connected stream has something to tell that was not read yet: bytes, its end or an error. For code that does
-/// not read itself; see [`Talk::time_is_up`](crate::Talk::time_is_up).
-pub fn has_news(stream: impl AsFd) -> bool {
+/// Whether a connected stream has something to tell that was not read yet: bytes, its end or an error.
+pub(crate) fn has_news(stream: impl AsFd) -> bool {
     let glance = rustix::net::recv(stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
     !matches!(glance, Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR))
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::net::SocketAddrAny;
@@ -12,6 +13,7 @@ use zen::{Conversation, End, Next, Said, TimeOut, Transport};
 use crate::desk::{self, Desk, Role, Tenure};
 use crate::page::{Closed, Live, Slot, Target};
 use crate::settings::AnswerWork;
+use crate::socket::has_news;
 use crate::trace::{self, Record};
 
 /// What a conversation waits for: the one thing that a server does for it next.
@@ -94,8 +96,7 @@ impl Talk {
         // A fault in an answer costs this client its conversation and nobody else anything.
         let desk = self.desk;
         if desk.contain(|| self.answer(bytes, now, &live)).is_none() {
-            self.ending = Some(Closed::Panic);
-            return Wants::ToLeave;
+            return self.leave(Closed::Panic);
         }
         self.wants()
     }
@@ -191,10 +192,18 @@ impl Talk {
     /// The socket failed: the conversation is over.
     pub fn failed(&mut self, error: &io::Error) -> Wants {
         use io::ErrorKind::{BrokenPipe, ConnectionReset};
-        self.ending = Some(match error.kind() {
+        self.leave(match error.kind() {
             ConnectionReset | BrokenPipe => Closed::Reset,
             _ => Closed::IoError,
-        });
+        })
+    }
+
+    /// Ends the conversation at once: what is owed stays unsaid.
+    fn leave(&mut self, ending: Closed) -> Wants {
+        self.ending = Some(ending);
+        self.wait_until = None;
+        self.sent = 0;
+        self.reply.clear();
         Wants::ToLeave
     }
 
@@ -215,6 +224,17 @@ impl Talk {
         }
     }
 
+    /// Whether the deadline has passed, for code that is told of what came by somebody else. What lies unread in `stream`
+    /// counts: a server that was busy for a while must not blame its clients for it.
+    pub fn is_overdue(&self, stream: impl AsFd) -> bool {
+        let is_late = self.deadline() <= Instant::now();
+        match self.wants() {
+            Wants::ToHear => is_late && !has_news(stream),
+            Wants::ToSpeak | Wants::ToWait(_) => is_late,
+            Wants::ToLeave => false,
+        }
+    }
+
     /// The deadline has passed, and there is nothing more to hear: ends the conversation.
     pub fn time_is_up(&mut self) -> Wants {
         let drain = self.desk.page.drain();
@@ -223,8 +243,7 @@ impl Talk {
             if forced {
                 self.desk.endpoint.drain_lost.fetch_add(u64::from(self.answers), std::sync::atomic::Ordering::Relaxed);
             }
-            self.ending = Some(if forced { Closed::Forced } else { Closed::WriteStall });
-            return Wants::ToLeave;
+            return self.leave(if forced { Closed::Forced } else { Closed::WriteStall });
         }
         let cause = match self.conversation.time_out(&mut self.reply) {
             TimeOut::Idle => Closed::Idle,

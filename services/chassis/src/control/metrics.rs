@@ -34,7 +34,7 @@ pub(super) struct Own(Mutex<OwnCounts>);
 
 #[derive(Default)]
 struct OwnCounts {
-    requests: BTreeMap<(String, &'static str, u16), u64>,
+    requests: BTreeMap<(&'static str, &'static str, u16), u64>,
     durations: BTreeMap<&'static str, [u64; 38]>,
     duration_sums: BTreeMap<&'static str, f64>,
     changes: BTreeMap<(&'static str, &'static str), u64>,
@@ -72,9 +72,9 @@ impl Own {
     }
 
     /// Counts a request to the admin API.
-    pub fn count_request(&self, method: &str, route: &'static str, status: u16, took: Duration) {
+    pub fn count_request(&self, method: &'static str, route: &'static str, status: u16, took: Duration) {
         let mut counts = self.lock();
-        *counts.requests.entry((method.to_owned(), route, status)).or_default() += 1;
+        *counts.requests.entry((method, route, status)).or_default() += 1;
         let bucket = DURATION_BOUNDS.partition_point(|&bound| u128::from(bound) < took.as_nanos());
         counts.durations.entry(route).or_insert([0; 38])[bucket] += 1;
         *counts.duration_sums.entry(route).or_default() += took.as_secs_f64();
@@ -115,6 +115,7 @@ impl Collector for PageCollector {
         let mut sheet = Sheet::default();
         for (endpoint, transport) in self.page.endpoints().iter().zip(&self.transports) {
             self.endpoint(&mut sheet, endpoint, transport.label());
+            self.queue(&mut sheet, endpoint, *transport);
         }
         self.settings(&mut sheet);
         self.processes(&mut sheet);
@@ -167,18 +168,26 @@ impl PageCollector {
         sheet.put("zen_event_loop_events_total", &[transport], sum(|slot| slot.loop_events.get()));
         sheet.put("zen_event_loop_wait_seconds_total", &[transport], sum(|slot| slot.loop_wait.get()) / 1e9);
         sheet.put("zen_accept_errors_total", &[transport], sum(|slot| slot.accept_errors.get()));
-        sheet.put("zen_listen_queue_length", &[transport], endpoint.queue_length.get() as f64);
-        sheet.put("zen_listen_queue_limit", &[transport], endpoint.queue_limit.get() as f64);
-        sheet.put("zen_udp_receive_queue_bytes", &[transport], endpoint.datagram_queue.get() as f64);
-        sheet.put("zen_udp_receive_buffer_bytes", &[transport], endpoint.datagram_buffer.get() as f64);
-        let drops = self.own.never_less(format!("drops {transport}"), endpoint.datagram_drops.get() as f64);
-        sheet.put("zen_udp_receive_drops_total", &[transport], drops);
         sheet.put("zen_panics_total", &[transport], sum(|slot| slot.panics.get()));
         sheet.put("zen_faults_total", &[transport], endpoint.faults.happened() as f64);
         sheet.put("zen_drain_forced_total", &[transport], sum(|slot| slot.closed[Closed::Forced as usize].get()));
         let heartbeat = endpoint.heartbeat.get();
         let age = if heartbeat == 0 { 0 } else { monotonic_ns().saturating_sub(heartbeat) };
         sheet.put("zen_heartbeat_age_seconds", &[transport], age as f64 / 1e9);
+    }
+
+    /// What waits: clients at a stream endpoint, bytes at a datagram endpoint.
+    fn queue(&self, sheet: &mut Sheet, endpoint: &EndpointPage, transport: Transport) {
+        let label = &[transport.label()];
+        if transport.is_stream() {
+            sheet.put("zen_listen_queue_length", label, endpoint.queue_length.get() as f64);
+            sheet.put("zen_listen_queue_limit", label, endpoint.queue_limit.get() as f64);
+            return;
+        }
+        sheet.put("zen_udp_receive_queue_bytes", label, endpoint.datagram_queue.get() as f64);
+        sheet.put("zen_udp_receive_buffer_bytes", label, endpoint.datagram_buffer.get() as f64);
+        let drops = self.own.never_less(format!("drops {transport}"), endpoint.datagram_drops.get() as f64);
+        sheet.put("zen_udp_receive_drops_total", label, drops);
     }
 
     const fn worker_kind(&self) -> &'static str {

@@ -1,7 +1,10 @@
 //! What /proc tells of the processes of this container. It works for siblings of the same user, without any capability.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// How many processes are looked at closely for all that were forked alike.
+const SAMPLE: usize = 32;
 
 /// Some processes, added up.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -23,16 +26,24 @@ struct Stat {
     resident_pages: u64,
 }
 
-/// All processes whose group's leader is one of these.
+/// All processes whose group's leader is one of these. Of many that were forked alike, a sample stands for all where looking
+/// costs the kernel a walk through a process' memory.
 pub(super) fn groups(leaders: &[u64]) -> Facts {
     let mut facts = Facts::default();
+    let mut others = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u64>().ok()) else { continue };
         let path = entry.path();
-        let is_process = entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
-        if is_process && let Some(stat) = stat(&path).filter(|stat| leaders.contains(&stat.group)) {
+        let Some(stat) = stat(&path).filter(|stat| leaders.contains(&stat.group)) else { continue };
+        if leaders.contains(&pid) {
             facts.add(&path, &stat);
+        } else {
+            facts.count(&stat);
+            others.push(path);
         }
     }
+    facts.measure_some_of(&others);
     facts
 }
 
@@ -80,13 +91,32 @@ pub(super) fn listen_overflows() -> u64 {
 
 impl Facts {
     fn add(&mut self, path: &Path, stat: &Stat) {
-        let rollup = fs::read_to_string(path.join("smaps_rollup")).unwrap_or_default();
+        self.count(stat);
+        self.pss_bytes += pss_bytes(path);
+        self.open_fds += open_fds(path);
+    }
+
+    fn count(&mut self, stat: &Stat) {
         self.processes += 1;
         self.threads += stat.threads;
-        self.pss_bytes += field(&rollup, "Pss:").unwrap_or(0) * 1024;
         self.resident_bytes += stat.resident_pages * rustix::param::page_size() as u64;
-        self.open_fds += fs::read_dir(path.join("fd")).map_or(0, Iterator::count) as u64;
     }
+
+    fn measure_some_of(&mut self, processes: &[PathBuf]) {
+        let sample: Vec<_> = processes.iter().step_by(processes.len().div_ceil(SAMPLE).max(1)).collect();
+        let all_of = |sum: u64| sum * processes.len() as u64 / sample.len().max(1) as u64;
+        self.pss_bytes += all_of(sample.iter().map(|path| pss_bytes(path)).sum());
+        self.open_fds += all_of(sample.iter().map(|path| open_fds(path)).sum());
+    }
+}
+
+fn pss_bytes(path: &Path) -> u64 {
+    let rollup = fs::read_to_string(path.join("smaps_rollup")).unwrap_or_default();
+    field(&rollup, "Pss:").unwrap_or(0) * 1024
+}
+
+fn open_fds(path: &Path) -> u64 {
+    fs::read_dir(path.join("fd")).map_or(0, Iterator::count) as u64
 }
 
 fn stat(path: &Path) -> Option<Stat> {
@@ -108,4 +138,41 @@ fn stat(path: &Path) -> Option<Stat> {
 /// The number after `name` in a text of lines.
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let directory = std::env::temp_dir().join(format!("chassis-stat-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let text = "7 (a) b (c)) S 1 70 70 0 -1 0 11 12 13 14 150 160 0 0 20 0 3 0 900 1000 25 0";
+        fs::write(directory.join("stat"), text).unwrap();
+        let stat = stat(&directory).unwrap();
+        fs::remove_dir_all(&directory).unwrap();
+        assert_eq!((stat.group, stat.user_ticks, stat.system_ticks), (70, 150, 160));
+        assert_eq!((stat.threads, stat.start_ticks, stat.resident_pages), (3, 900, 25));
+    }
+
+    #[test]
+    fn this_process_can_be_seen() {
+        let facts = one(std::process::id());
+        assert_eq!(facts.processes, 1);
+        assert!(facts.threads >= 1 && facts.pss_bytes > 0 && facts.open_fds > 2, "{facts:?}");
+        let age = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        assert!((age - start_time(std::process::id())).abs() < 3600.0);
+        assert_eq!(groups(&[]), Facts::default());
+    }
+
+    #[test]
+    fn a_sample_stands_for_all() {
+        let own = Path::new("/proc/self").to_owned();
+        let mut facts = Facts::default();
+        facts.measure_some_of(&vec![own.clone(); 100]);
+        let one = open_fds(&own);
+        assert!(facts.open_fds >= 50 * one && facts.open_fds <= 200 * one, "{facts:?} {one}");
+        facts.measure_some_of(&[]);
+    }
 }

@@ -152,3 +152,105 @@ fn provider(endpoint: &str, architecture: &str) -> Result<SdkTracerProvider, ope
     let spans = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource);
     Ok(spans.with_id_generator(Ids::default()).build())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::mpsc::{Receiver, channel};
+
+    use zen::Transport;
+    use zen::trace::Exchange;
+
+    use super::*;
+
+    const EXCHANGE: Exchange = Exchange {
+        trace_id: 0x0102_0304_0506_0708_090A_0B0C_0D0E_0F10,
+        client_span: 0xA1A2_A3A4_A5A6_A7A8,
+        server_span: 0xB1B2_B3B4_B5B6_B7B8,
+    };
+
+    /// A collector that takes requests and hands their bytes over.
+    fn collector() -> (String, Receiver<Vec<u8>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let (sender, requests) = channel();
+        let serve = move || {
+            for stream in listener.incoming().flatten() {
+                let _ = sender.send(take(stream));
+            }
+        };
+        std::thread::Builder::new().name("collector".into()).spawn(serve).unwrap();
+        (endpoint, requests)
+    }
+
+    fn take(mut stream: TcpStream) -> Vec<u8> {
+        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let mut request = Vec::new();
+        let _ = stream.read_to_end(&mut request);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        request
+    }
+
+    /// Forwards some records and gives how long the end took.
+    fn forward(endpoint: &str, records: usize) -> Duration {
+        use rustix::pipe::{PipeFlags, pipe_with};
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
+        let record = Record {
+            exchange: EXCHANGE,
+            started: 1_700_000_000_000_000_000,
+            nanoseconds: 5_000,
+            transport: Transport::Tcp,
+            question: Some(1),
+            worker: 3,
+        };
+        let spans = Spans::new(endpoint, "pool");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for _ in 0..records {
+                rustix::io::write(&writer, &record.to_bytes()).unwrap();
+            }
+            drop(writer);
+            // It waits for ever when there is no writer left, and lets others run.
+            let waited = tokio::time::timeout(Duration::from_millis(100), spans.forward(reader)).await;
+            assert!(waited.is_err());
+        });
+        drop(runtime);
+        let began = std::time::Instant::now();
+        spans.shut_down();
+        began.elapsed()
+    }
+
+    fn contains(bytes: &[u8], part: &[u8]) -> bool {
+        bytes.windows(part.len()).any(|window| window == part)
+    }
+
+    #[test]
+    fn an_exchange_becomes_the_span_that_both_ends_expect() {
+        let (endpoint, requests) = collector();
+        forward(&endpoint, 100);
+        let request = requests.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert!(request.starts_with(b"POST /v1/traces "));
+        for part in [
+            EXCHANGE.trace_id.to_be_bytes().as_slice(),
+            &EXCHANGE.client_span.to_be_bytes(),
+            &EXCHANGE.server_span.to_be_bytes(),
+            b"zen answer",
+            b"zen-pool",
+            b"zenlab",
+            b"explicit",
+            // Times are fixed64 in OTLP: begin and end, 5 us apart.
+            &1_700_000_000_000_000_000_u64.to_le_bytes(),
+            &1_700_000_000_000_005_000_u64.to_le_bytes(),
+        ] {
+            assert!(contains(&request, part), "{part:02X?} {}", String::from_utf8_lossy(part));
+        }
+    }
+
+    #[test]
+    fn without_a_collector_the_records_are_read_all_the_same() {
+        assert!(forward("", 1000) < Duration::from_millis(100));
+        let refused = forward("http://127.0.0.1:1", 1000);
+        assert!(refused < FLUSH + Duration::from_millis(500), "{refused:?}");
+    }
+}

@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""What must hold of the running stack. Every wait is for a state; no timing is asserted."""
+
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+PATIENCE = 120
+QUESTIONS = [(b"Beautiful is better than?", b"Ugly."), (b"Explicit is better than?", b"Implicit."), (b"Simple is better than?", b"Complex.")]
+PROMETHEUS = "http://127.0.0.1:9090"
+SWARM = "http://127.0.0.1:9080"
+
+# Panels whose value is rightly nothing, or nothing at most moments, while all is well.
+MAY_BE_EMPTY = {"Failures by outcome"}
+# Panels that count something only while it happens.
+MAY_BE_ZERO = {
+    "Datagrams lost in the server's buffer", "Restarts of workers and data planes", "Clients in the accept queue", "Open connections",
+    "Scoreboard: everybody's last turn in the spotlight, at equal offered load",
+}
+
+
+def compose(*arguments):
+    return subprocess.run(["docker", "compose", *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def ask(url, method="GET", body=None, headers=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, method=method, headers=headers or {})
+    if data is not None:
+        request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            text = response.read().decode()
+            return response.status, json.loads(text) if text[:1] in "{[" else text, response.headers
+    except urllib.error.HTTPError as error:
+        text = error.read().decode()
+        return error.code, json.loads(text) if text[:1] in "{[" else text, error.headers
+
+
+def query(expression):
+    status, answer, _ = ask(f"{PROMETHEUS}/api/v1/query?query=" + urllib.parse.quote(expression))
+    if status != 200:
+        raise AssertionError(f"{expression}: {answer}")
+    return [(series["metric"], float(series["value"][1])) for series in answer["data"]["result"]]
+
+
+def wait_for(what, holds, patience=PATIENCE):
+    """Asks until it holds; gives what it gave."""
+    deadline, last = time.monotonic() + patience, None
+    while time.monotonic() < deadline:
+        try:
+            last = holds()
+            if last:
+                return last
+        except (OSError, AssertionError, KeyError, ValueError) as error:
+            last = error
+        time.sleep(0.5)
+    raise AssertionError(f"{what}: not after {patience} s; last: {last}")
+
+
+class Stack:
+    def __init__(self):
+        services = json.loads(compose("config", "--format", "json"))["services"]
+        self.servers = {}
+        for name, service in services.items():
+            command = service.get("command") or []
+            if command[:1] == ["server"]:
+                ports = {(port["target"], port["protocol"]): int(port["published"]) for port in service["ports"]}
+                self.servers[name] = {
+                    "architecture": command[1],
+                    "tcp": ports.get((1060, "tcp")),
+                    "udp": ports.get((1060, "udp")),
+                    "admin": f"http://127.0.0.1:{ports[(9060, 'tcp')]}",
+                    "echo": service["environment"].get("ZENLAB__DIALOGUE") == "echo",
+                }
+        self.token = compose("--profile", "cli", "run", "--rm", "-T", "cli", "token", "--show", "--file", "/run/token/token").split()[-1]
+        self.auth = {"Authorization": f"Bearer {self.token}"}
+
+    def change(self, name, path, method="POST", body=None, **headers):
+        url = self.servers[name]["admin"] + path
+        return ask(url, method, body, {**self.auth, **{key.replace("_", "-"): value for key, value in headers.items()}})
+
+    def is_ready(self, name):
+        return ask(self.servers[name]["admin"] + "/readyz")[0] == 200
+
+
+def converse(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        for question, answer in QUESTIONS:
+            client.sendall(question)
+            heard = b""
+            while len(heard) < len(answer):
+                part = client.recv(64)
+                assert part, f"closed after {heard}"
+                heard += part
+            assert heard == answer, heard
+
+
+def datagrams(port):
+    for question, answer in QUESTIONS:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            client.connect(("127.0.0.1", port))
+            client.send(question)
+            assert client.recv(64) == answer
+
+
+def all_answer(stack):
+    for name, server in stack.servers.items():
+        if server["echo"]:
+            with socket.create_connection(("127.0.0.1", server["tcp"]), timeout=10) as client:
+                client.sendall(b"hello")
+                assert client.recv(64) == b"hello", name
+            continue
+        converse(server["tcp"])
+        if server["udp"]:
+            wait_for(f"{name} over UDP", lambda port=server["udp"]: datagrams(port) is None, 30)
+    return f"{len(stack.servers)} servers"
+
+
+def targets(stack):
+    wanted = len(stack.servers) + 2
+    up = wait_for("targets up", lambda: (lambda found: found if len(found) == wanted and all(value == 1 for _, value in found) else None)(query("up")))
+    return f"{len(up)} targets up: the servers, the swarm, Prometheus"
+
+
+def thousand(stack):
+    def counts():
+        _, status, _ = ask(SWARM + "/api/v1/status")
+        found = {(one["target"], one["transport"]): one["outcomes"] for one in status["targets"]}
+        wrong = {key: outcomes for key, outcomes in found.items() if outcomes["wrong_answer"]}
+        if wrong:
+            sys.exit(f"wrong answers: {wrong}")
+        return found if found and min(outcomes["ok"] for outcomes in found.values()) >= 1000 else None
+
+    found = wait_for("a thousand right answers from each endpoint", counts, 240)
+    return f"{len(found)} endpoints, at least {min(outcomes['ok'] for outcomes in found.values())} right answers each, 0 wrong"
+
+
+def settings(stack):
+    name = next(name for name, server in stack.servers.items() if server["architecture"] == "thread_pool")
+    status, _, _ = ask(stack.servers[name]["admin"] + "/api/v1/config", "PATCH", {"workers": 6}, {"If-Match": "*"})
+    assert status == 401, status
+    assert stack.change(name, "/api/v1/config", "PATCH", {"workers": 6})[0] == 428
+    status, answer, headers = stack.change(name, "/api/v1/config", "PATCH", {"workers": 6}, If_Match="*")
+    assert status == 200 and answer["settings"]["workers"] == 6, answer
+    wait_for("six workers", lambda: all(one["workers"]["running"] == 6 for one in ask(stack.servers[name]["admin"] + "/api/v1/status")[1]["endpoints"]))
+    assert stack.change(name, "/api/v1/config", "PATCH", {"workers": 4}, If_Match='"0"')[0] == 412
+    assert stack.change(name, "/api/v1/config", "PATCH", {"workers": 0}, If_Match="*")[0] == 422
+    assert stack.change(name, "/api/v1/config", "PATCH", {"workers": None}, If_Match=headers["ETag"])[0] == 200
+    return name
+
+
+def lifecycle(stack):
+    name = next(name for name, server in stack.servers.items() if server["architecture"] == "epoll")
+    port = stack.servers[name]["tcp"]
+    assert stack.change(name, "/api/v1/pause")[1] == {"state": "paused"}
+    assert ask(stack.servers[name]["admin"] + "/readyz")[0] == 503
+    assert stack.change(name, "/api/v1/resume")[1] == {"state": "ready"}
+    converse(port)
+    assert stack.change(name, "/api/v1/drain")[0] == 202
+    wait_for("parked", lambda: ask(stack.servers[name]["admin"] + "/api/v1/status")[1]["state"] == "parked")
+    assert stack.change(name, "/api/v1/start")[0] == 202
+    wait_for("ready again", lambda: stack.is_ready(name))
+    converse(port)
+    assert stack.change(name, "/api/v1/shutdown")[0] == 202
+    wait_for("gone", lambda: name not in compose("ps", "--services", "--status", "running").split())
+    compose("up", "--wait", "--no-build", name)
+    wait_for("back", lambda: stack.is_ready(name))
+    converse(port)
+    return name
+
+
+def every_panel(stack):
+    """Puts everybody into the spotlight for a while, then runs every query of every panel."""
+    body = {"spotlight": {"mode": "fixed", "targets": [], "turn_seconds": 20, "rate": 60}}
+    assert ask(SWARM + "/api/v1/plan", "PATCH", body, {**stack.auth, "If-Match": "*"})[0] == 200
+    wanted = {server["architecture"] for server in stack.servers.values()}
+    wait_for("everybody's window", lambda: {metric["architecture"] for metric, _ in query("zen_swarm_last_window_rate")} >= wanted, 240)
+    dashboards = [os.path.join("grafana/dashboards", name) for name in os.listdir("grafana/dashboards") if name.endswith(".json")]
+    count = 0
+    for path in dashboards:
+        with open(path, encoding="utf-8") as file:
+            panels = json.load(file)["panels"]
+        for panel in panels:
+            for target in panel.get("targets", []):
+                count += 1
+                wait_for(f"panel {panel['title']!r}: {target['expr']}", lambda panel=panel, target=target: panel_holds(panel, target, wanted), 60)
+    return f"{count} queries"
+
+
+def panel_holds(panel, target, wanted):
+    expression = target["expr"]
+    for name, value in {"$__rate_interval": "20s", "$__interval": "5s", "$architecture": ".+"}.items():
+        expression = expression.replace(name, value)
+    found = query(expression)
+    title = panel["title"]
+    if title in MAY_BE_EMPTY:
+        return True
+    values = {}
+    for metric, value in found:
+        assert math.isfinite(value), f"{title}: {metric} is {value}"
+        name = metric.get("architecture", "")
+        values[name] = max(values.get(name, 0), value)
+    if "" in values:
+        return True
+    missing = wanted - set(values)
+    zero = set() if title in MAY_BE_ZERO else {name for name, value in values.items() if value == 0}
+    assert not missing and not zero, f"{title}: nothing of {sorted(missing)}, zero for {sorted(zero)}"
+    return True
+
+
+def main():
+    stack = Stack()
+    failed = []
+    for check in (all_answer, targets, thousand, settings, lifecycle, every_panel):
+        began = time.monotonic()
+        try:
+            print(f"ok      {check.__name__}: {check(stack)} ({time.monotonic() - began:.0f} s)", flush=True)
+        except (AssertionError, OSError, subprocess.CalledProcessError, KeyError, StopIteration) as error:
+            failed.append(check.__name__)
+            print(f"FAILED  {check.__name__}: {error} {getattr(error, 'stderr', '')}", flush=True)
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
+
+
+main()

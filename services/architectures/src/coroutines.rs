@@ -1,0 +1,131 @@
+//! Coroutines on a loop of our own: what `async` and `await` are made of, small enough to read.
+//!
+//! **Costs**: about what `epoll` costs, and for each client a task: one allocation with all that its coroutine remembers.
+//! **Choose it** to learn; for work, `tokio_current_thread` is the same with more of everything. Choose coroutines over
+//! callbacks where one step waits for another: the code reads like a blocking server's, and each `await` is a place where
+//! others may go on.
+//! **Watch** on the dashboard: memory per connection and context switches per question, both beside `epoll` and `callbacks`.
+//! **Chapter**: "Asyncio framework", coroutine style (`tacr.py`); "Summary": `yield` and `yield from`. How a coroutine comes
+//! to stop and go on is told in `executor`, who wakes it in `reactor`.
+
+mod executor;
+mod reactor;
+mod sleep;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use chassis::{Architecture, Capacity, DatagramSocket, Endpoint, Family, Site, StreamListener, Visit, Waiting};
+use chassis::{Wants, Workers};
+use executor::{Executor, First, first, run};
+use reactor::{Reactor, Watched};
+use rustix::event::epoll::EventFlags;
+
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "coroutines",
+    summary: "async and await on a hand-made executor over epoll",
+    offset: 15,
+    family: Family::Async,
+    stream: Some(|site| run(site.turn_counter(), |executor| serve_clients(executor, site))),
+    datagram: Some(|site| run(site.turn_counter(), |executor| answer_datagrams(executor, site))),
+    workers: Workers::Ignored("one thread runs all tasks"),
+    capacity: Capacity::Connections(10_000),
+};
+
+/// Clients or datagrams taken at once, so that those already here are not kept waiting.
+const NEWCOMERS: usize = 64;
+
+/// How often a task looks for orders while its client is silent.
+const TICK: Duration = Duration::from_secs(1);
+
+async fn serve_clients(executor: Executor, mut site: Site<StreamListener>) -> io::Result<()> {
+    site.set_blocking(false)?;
+    let reactor = executor.reactor();
+    let door = watch(reactor, &site)?;
+    while site.turn() {
+        somebody_comes(reactor, &site, &door, None).await?;
+        for _ in 0..NEWCOMERS {
+            let Some(visit) = site.accept_now()? else { break };
+            executor.spawn(converse(reactor.clone(), reactor.watch(visit)));
+        }
+    }
+    drop(door);
+    // A tick at the most: orders may still change while the last clients leave.
+    while let First::B(()) = first(executor.alone(), reactor.sleep(site.tick())).await {
+        site.turn();
+    }
+    Ok(())
+}
+
+/// The life of one client's task.
+async fn converse(reactor: Reactor, mut client: Watched<Visit>) -> io::Result<()> {
+    let mut alarm = reactor.sleep(TICK);
+    while client.wants() != Wants::ToLeave {
+        match first(what_it_wants(&reactor, &client), &mut alarm).await {
+            First::A(happened) => {
+                happened?;
+                client.advance();
+            }
+            First::B(()) => {
+                let now = Instant::now();
+                client.tend(now);
+                alarm.reset(client.deadline().min(now + TICK));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits for what the conversation waits for.
+async fn what_it_wants(reactor: &Reactor, client: &Watched<Visit>) -> io::Result<()> {
+    match client.wants() {
+        Wants::ToHear => client.ready(EventFlags::IN).await,
+        Wants::ToSpeak => client.ready(EventFlags::OUT).await,
+        Wants::ToWait(until) => {
+            client.rest()?;
+            reactor.sleep_until(until).await;
+            Ok(())
+        }
+        Wants::ToLeave => Ok(()),
+    }
+}
+
+async fn answer_datagrams(executor: Executor, mut site: Site<DatagramSocket>) -> io::Result<()> {
+    site.set_blocking(false)?;
+    let reactor = executor.reactor();
+    let mut waiting = Waiting::default();
+    let door = watch(reactor, &site)?;
+    while site.turn() || !waiting.is_empty() {
+        somebody_comes(reactor, &site, &door, waiting.next_timer()).await?;
+        for _ in 0..NEWCOMERS {
+            let Some(letter) = site.receive()? else { break };
+            waiting.take_in(&site, letter);
+        }
+        waiting.tend(&site);
+    }
+    Ok(())
+}
+
+/// A descriptor of the endpoint for the reactor to watch. It keeps the endpoint open, so it must go when the site's own
+/// goes.
+fn watch<S: Endpoint>(reactor: &Reactor, site: &Site<S>) -> io::Result<Watched<OwnedFd>> {
+    Ok(reactor.watch(site.as_fd().try_clone_to_owned()?))
+}
+
+/// Waits until somebody comes, a tick at the most.
+async fn somebody_comes<S: Endpoint>(
+    reactor: &Reactor,
+    site: &Site<S>,
+    door: &Watched<OwnedFd>,
+    timer: Option<Instant>,
+) -> io::Result<()> {
+    let tick = reactor.sleep(site.tick_until(timer));
+    if !site.is_open() {
+        door.rest()?;
+        tick.await;
+    } else if let First::A(came) = first(door.ready(EventFlags::IN), tick).await {
+        came?;
+    }
+    Ok(())
+}

@@ -1,0 +1,547 @@
+//! The admin API over its own HTTP, with a task that obeys as the supervisor does.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::catalogue::{Kind, METRICS};
+use super::{Control, ROUTES};
+use crate::page::{Order, Page, State};
+use crate::settings::{self, Flags};
+use crate::{Architecture, Capacity, Family, Workers};
+
+static POOL: Architecture = Architecture {
+    name: "pool",
+    summary: "a pool",
+    offset: 0,
+    family: Family::Blocking,
+    stream: Some(|_| Ok(())),
+    datagram: Some(|_| Ok(())),
+    workers: Workers::Threads(8),
+    capacity: Capacity::PerWorker,
+};
+
+const TOKEN: &str = "a token of thirty-two characters";
+const MERGE: &str = "Content-Type: application/merge-patch+json";
+
+/// A server without data planes.
+struct Server {
+    page: &'static Page,
+    address: SocketAddr,
+    token_file: Option<PathBuf>,
+}
+
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            line.split_once(": ").filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        })
+    }
+
+    fn detail(&self) -> String {
+        self.json()["detail"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Server {
+    async fn start(set: &[&str]) -> Self {
+        Self::start_with(set, None).await
+    }
+
+    async fn start_with(set: &[&str], token_file: Option<PathBuf>) -> Self {
+        let token = token_file.iter().map(|file| format!("admin.token_file={}", file.display()));
+        let flags = Flags {
+            set: set.iter().map(ToString::to_string).chain(token).collect(),
+            listen: vec!["tcp://127.0.0.1:1060".into(), "udp://127.0.0.1:1060".into()],
+            ..Flags::default()
+        };
+        let start = settings::load(&POOL, &flags).unwrap();
+        let page = Page::map().unwrap();
+        page.settings.write(&start.live);
+        page.endpoint_count.store(2, std::sync::atomic::Ordering::Relaxed);
+        page.set_state(State::Ready);
+        tokio::spawn(supervise(page));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(Arc::new(Control::new(page, &POOL, start).unwrap()).serve(listener));
+        Self { page, address, token_file }
+    }
+
+    /// One request; `headers` replace the usual ones of the same name.
+    async fn ask(&self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
+        let has = |name: &str| headers.iter().any(|header| header.to_ascii_lowercase().starts_with(name));
+        let usual =
+            [("host:", "Host: localhost", true), ("content-type:", "Content-Type: application/json", !body.is_empty())];
+        let usual = usual.into_iter().filter(|(name, _, wanted)| *wanted && !has(name)).map(|(_, header, _)| header);
+        let first = [
+            format!("{method} {path} HTTP/1.1"),
+            "Connection: close".into(),
+            format!("Content-Length: {}", body.len()),
+        ];
+        let lines: Vec<_> = first.iter().map(String::as_str).chain(usual).chain(headers.iter().copied()).collect();
+        let request = format!("{}\r\n\r\n{body}", lines.join("\r\n"));
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer { status, head: head.into(), body: body.into() }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "").await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Answer {
+        self.ask("POST", path, &[], body).await
+    }
+
+    async fn patch(&self, body: &Value) -> Answer {
+        self.ask("PATCH", "/api/v1/config", &["If-Match: *", MERGE], &body.to_string()).await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(file) = &self.token_file {
+            let _ = fs::remove_file(file);
+        }
+    }
+}
+
+/// Obeys orders at once; a drain takes a moment.
+async fn supervise(page: &'static Page) {
+    let mut seen = 0;
+    loop {
+        match page.orders.take(&mut seen) {
+            Some(Order::Pause) => page.set_state(State::Paused),
+            Some(Order::Resume | Order::Start) => page.set_state(State::Ready),
+            Some(Order::DrainToPark) => {
+                page.begin_drain(false);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                page.set_state(State::Parked);
+            }
+            Some(Order::DrainToExit | Order::FastExit) => page.begin_drain(true),
+            None => {}
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn token_file(name: &str, text: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("chassis-{}-{name}.token", std::process::id()));
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn is_problem(answer: &Answer, path: &str) {
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}: {}", answer.head);
+    let problem = answer.json();
+    assert_eq!(problem["status"], answer.status, "{path}");
+    assert_eq!(problem["instance"], path.split('?').next().unwrap(), "{path}");
+    assert!(problem["type"].as_str().is_some_and(|kind| kind.starts_with("/problems/")), "{problem}");
+    assert!(["title", "detail"].iter().all(|key| problem[key].as_str().is_some_and(|text| !text.is_empty())));
+    assert_eq!(problem["request_id"].as_str(), answer.header("x-request-id"), "{path}");
+}
+
+#[tokio::test]
+async fn the_router_has_exactly_the_routes_of_the_table() {
+    let server = Server::start(&["lab=true"]).await;
+    let paths: BTreeSet<_> = ROUTES.iter().map(|route| route.path).collect();
+    for path in paths {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            let answer = server.ask(method, path, &[], "").await;
+            if ROUTES.iter().any(|route| (route.method, route.path) == (method, path)) {
+                assert!(!matches!(answer.status, 404 | 405 | 500), "{method} {path}: {}", answer.status);
+                continue;
+            }
+            assert_eq!(answer.status, 405, "{method} {path}");
+            is_problem(&answer, path);
+            let allowed: Vec<_> = answer.header("allow").unwrap().split(", ").collect();
+            let wanted: Vec<_> = ROUTES.iter().filter(|route| route.path == path).map(|route| route.method).collect();
+            assert_eq!(allowed, wanted, "{path}");
+        }
+    }
+    let nowhere = server.get("/api/v1/nowhere").await;
+    assert_eq!(nowhere.status, 404);
+    is_problem(&nowhere, "/api/v1/nowhere");
+}
+
+#[tokio::test]
+async fn the_description_has_every_route_and_status() {
+    let server = Server::start(&[]).await;
+    let description = server.get("/openapi.json").await.json();
+    for route in ROUTES {
+        let operation = &description["paths"][route.path][route.method.to_ascii_lowercase()];
+        assert_eq!(operation["summary"], route.summary, "{route:?}");
+        let success = &operation["responses"][route.success.to_string()];
+        assert_eq!(success["description"], "done", "{route:?}");
+        assert!(route.errors.iter().all(|status| operation["responses"][status.to_string()].is_object()), "{route:?}");
+    }
+    let index = server.get("/").await.json();
+    assert_eq!(index.as_array().map(Vec::len), Some(ROUTES.len()));
+}
+
+#[tokio::test]
+async fn reads_say_what_they_promise() {
+    let server = Server::start(&["workers=4"]).await;
+    let keys = |answer: &Answer| answer.json().as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(server.get("/livez").await.json(), json!({"status": "alive"}));
+    assert_eq!(server.get("/readyz").await.json(), json!({"status": "ready"}));
+    assert!(server.get("/readyz?verbose").await.json()["endpoints"].is_array());
+    let info = server.get("/api/v1/info").await.json();
+    assert_eq!((&info["architecture"], &info["workers_meaning"]), (&json!("pool"), &json!("threads")));
+    assert_eq!(info["listen"], json!(["tcp://127.0.0.1:1060", "udp://127.0.0.1:1060"]));
+    let status = server.get("/api/v1/status").await;
+    for key in ["architecture", "state", "uptime_seconds", "generation", "in_state_seconds", "endpoints", "drain"] {
+        assert!(keys(&status).iter().any(|found| found == key), "{key}");
+    }
+    let config = server.get("/api/v1/config").await;
+    assert_eq!(config.header("etag"), Some("\"1\""));
+    let config = config.json();
+    assert_eq!((&config["settings"]["workers"], &config["sources"]["workers"]), (&json!(4), &json!("flag")));
+    assert!(config["workers_at"]["tcp"].is_array());
+    let schema = server.get("/api/v1/config/schema").await.json();
+    assert_eq!(schema["properties"]["workers"]["x-live"], true);
+}
+
+#[tokio::test]
+async fn a_change_needs_the_token_and_says_how_it_is_given() {
+    let server = Server::start_with(&[], Some(token_file("auth", &format!("{TOKEN}\n")))).await;
+    let right = format!("Authorization: Bearer {TOKEN}");
+    for wrong in
+        [None, Some("Authorization: Bearer wrong"), Some("Authorization: Basic YTpi"), Some("Authorization: Bearer ")]
+    {
+        let answer = server.ask("POST", "/api/v1/pause", wrong.as_slice(), "").await;
+        assert_eq!(answer.status, 401, "{wrong:?}");
+        is_problem(&answer, "/api/v1/pause");
+        let detail = answer.detail();
+        assert!(detail.contains("curl -X POST -H \"Authorization: Bearer $TOKEN\""), "{detail}");
+        assert!(!detail.contains(TOKEN), "{detail}");
+        assert_eq!(server.page.state(), State::Ready);
+    }
+    assert_eq!(server.ask("GET", "/api/v1/status", &[], "").await.status, 200);
+    assert_eq!(server.ask("POST", "/api/v1/pause", &[&right], "").await.status, 200);
+    // The file is read again for each change, so that the token can be replaced, and without it nobody may.
+    let file = server.token_file.clone().unwrap();
+    fs::write(&file, "another").unwrap();
+    assert_eq!(server.ask("POST", "/api/v1/resume", &[&right], "").await.status, 401);
+    assert_eq!(server.ask("POST", "/api/v1/resume", &["Authorization: Bearer another"], "").await.status, 200);
+    for nothing in ["", "\n"] {
+        fs::write(&file, nothing).unwrap();
+        assert_eq!(server.ask("POST", "/api/v1/pause", &["Authorization: Bearer "], "").await.status, 401);
+    }
+    fs::remove_file(&file).unwrap();
+    assert_eq!(server.ask("POST", "/api/v1/pause", &[&right], "").await.status, 401);
+}
+
+#[tokio::test]
+async fn other_peoples_pages_may_not_ask() {
+    let server = Server::start(&["admin.hosts=zen.example"]).await;
+    for host in ["localhost", "LOCALHOST:1", "127.0.0.1", "10.1.2.3:9060", "[::1]:9060", "pool:9060", "zen.example"] {
+        assert_eq!(server.ask("GET", "/livez", &[&format!("Host: {host}")], "").await.status, 200, "{host}");
+    }
+    for header in [
+        "Host: evil.example",
+        "Host: localhost.evil.example",
+        "Host: ",
+        "Origin: null",
+        "Origin: http://evil.example",
+        "Sec-Fetch-Site: cross-site",
+        "Sec-Fetch-Mode: no-cors",
+        "Upgrade: websocket",
+    ] {
+        let answer = server.ask("POST", "/api/v1/pause", &[header], "").await;
+        assert_eq!(answer.status, 403, "{header}");
+        is_problem(&answer, "/api/v1/pause");
+    }
+    assert_eq!(server.page.state(), State::Ready);
+}
+
+#[tokio::test]
+async fn a_patch_is_refused_by_the_first_thing_that_is_wrong() {
+    let server = Server::start(&[]).await;
+    let long = format!("{{\"workers\": 3, \"x\": \"{}\"}}", "x".repeat(16 * 1024));
+    let any = "If-Match: *";
+    let cases: &[(&[&str], &str, u16, &str)] = &[
+        (&["Content-Type: text/plain"], "{bad", 415, "text/plain"),
+        (&["Content-Type: application/xml", any], "{}", 415, "application/xml"),
+        (&[MERGE], &long, 413, "16384"),
+        (&[MERGE], "{bad", 428, "curl -X PATCH"),
+        (&[MERGE], "{\"workers\": 3}", 428, "If-Match"),
+        (&[MERGE, any], "{bad", 400, "JSON"),
+        (&[MERGE, "If-Match: \"7\""], "{\"workers\": 3}", 412, "\"1\""),
+        (&[MERGE, "If-Match: \"7\""], "{\"workers\": 0}", 412, "\"1\""),
+        (&[MERGE, any], "[1]", 422, "object"),
+        (&[MERGE, any], "{\"workers\": 0}", 422, "1..=4095"),
+        (&[MERGE, any], "{\"workers\": 3, \"idle_timeout\": 5}", 422, "duration"),
+        (&[MERGE, any], "{\"backlog\": 3, \"workers\": 3}", 409, "restart"),
+    ];
+    for (headers, body, status, detail) in cases {
+        let answer = server.ask("PATCH", "/api/v1/config", headers, body).await;
+        assert_eq!(answer.status, *status, "{headers:?} {body:.40}");
+        is_problem(&answer, "/api/v1/config");
+        assert!(answer.detail().contains(detail), "{}", answer.detail());
+        assert_eq!(server.page.settings.generation(), 1, "{headers:?} {body:.40}");
+    }
+    let pointers = server.patch(&json!({"workers": 0, "colour": 1})).await.json();
+    let pointers: BTreeSet<_> = pointers["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str()).collect();
+    assert_eq!(pointers, BTreeSet::from([Some("/colour"), Some("/workers")]));
+}
+
+#[tokio::test]
+async fn a_patch_holds_is_numbered_and_can_be_taken_back() {
+    let server = Server::start(&["workers=4"]).await;
+    let dry = server.ask("PATCH", "/api/v1/config?dry_run=true", &["If-Match: \"1\"", MERGE], "{\"workers\":5}").await;
+    assert_eq!((dry.status, &dry.json()["changed"]), (200, &json!(["workers"])));
+    assert_eq!(server.page.settings.live().workers, 4);
+    let answer = server.patch(&json!({"workers": 5, "idle_timeout": "1m", "dialogue": "zen"})).await;
+    assert_eq!((answer.status, answer.header("etag")), (200, Some("\"2\"")));
+    let answer = answer.json();
+    assert_eq!(answer["applied"], true);
+    assert_eq!(answer["settings"]["idle_timeout"], "1m");
+    assert_eq!(server.page.settings.live().workers, 5);
+    assert_eq!(server.get("/api/v1/config").await.json()["sources"]["workers"], "patch");
+    let back = server.patch(&json!({"workers": null})).await.json();
+    assert_eq!((&back["changed"], &back["settings"]["workers"]), (&json!(["workers"]), &json!(4)));
+    let nothing = server.patch(&json!({})).await.json();
+    assert_eq!((&nothing["changed"], &nothing["generation"]), (&json!([]), &json!(3)));
+    assert_eq!(server.post("/api/v1/workers", "{\"count\": 6}").await.json()["workers"], 6);
+    assert_eq!(server.post("/api/v1/workers", "{}").await.status, 422);
+    let filter = server.ask("PUT", "/api/v1/log-filter", &[], "{\"filter\": \"debug\"}").await;
+    assert_eq!(filter.json()["log_filter"], "debug");
+}
+
+#[tokio::test]
+async fn of_two_patches_of_one_generation_one_wins() {
+    let server = Server::start(&[]).await;
+    for round in 0..50 {
+        let tag = format!("If-Match: \"{}\"", server.page.settings.generation());
+        let ask = |workers: u64| {
+            let body = json!({"workers": workers}).to_string();
+            let (server, tag) = (&server, &tag);
+            async move { server.ask("PATCH", "/api/v1/config", &[tag, MERGE], &body).await.status }
+        };
+        let (one, other) = tokio::join!(ask(100 + 2 * round), ask(101 + 2 * round));
+        assert_eq!(BTreeSet::from([one, other]), BTreeSet::from([200, 412]));
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_behind_is_told_of() {
+    let server = Server::start(&[]).await;
+    let slot = server.page.endpoints()[0].slot(0);
+    slot.take(1);
+    slot.generation.set(1);
+    assert_eq!(server.patch(&json!({"workers": 2})).await.json()["applied"], false);
+    assert_eq!(server.get("/api/v1/config").await.json()["workers_at"]["tcp"], json!([1]));
+    slot.generation.set(9);
+    assert_eq!(server.patch(&json!({"workers": 3})).await.json()["applied"], true);
+}
+
+/// Every order in every state.
+#[tokio::test]
+async fn orders_fit_the_state_or_are_conflicts() {
+    let calls = [
+        ("pause", "", [State::Ready, State::Paused].as_slice(), 200),
+        ("pause", "{\"for\": \"30s\"}", &[State::Ready, State::Paused], 200),
+        ("resume", "", &[State::Ready, State::Paused], 200),
+        ("drain", "", &[State::Starting, State::Ready, State::Paused, State::Draining], 202),
+        ("drain", "{\"then\": \"exit\"}", &State::ALL, 202),
+        ("start", "", &[State::Parked], 202),
+        ("shutdown", "", &State::ALL, 202),
+        ("shutdown", "{\"mode\": \"fast\"}", &State::ALL, 202),
+    ];
+    for state in State::ALL {
+        for (call, body, fits, success) in calls {
+            let server = Server::start(&[]).await;
+            server.page.set_state(state);
+            let path = format!("/api/v1/{call}");
+            let answer = server.post(&path, body).await;
+            if fits.contains(&state) {
+                assert_eq!(answer.status, success, "{call} {body} while {state:?}");
+                assert_eq!(answer.header("location"), (success == 202).then_some("/api/v1/status"));
+            } else {
+                assert_eq!(answer.status, 409, "{call} {body} while {state:?}");
+                is_problem(&answer, &path);
+                assert!(answer.detail().contains(state.label()), "{}", answer.detail());
+                assert_eq!(server.page.state(), state);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn readiness_follows_the_state() {
+    let server = Server::start(&[]).await;
+    for state in State::ALL {
+        server.page.set_state(state);
+        let answer = server.get("/readyz").await;
+        assert_eq!(answer.status, if state == State::Ready { 200 } else { 503 }, "{state:?}");
+        if state != State::Ready {
+            is_problem(&answer, "/readyz");
+            assert!(answer.detail().starts_with(state.label()), "{}", answer.detail());
+        }
+        assert_eq!(server.get("/livez").await.status, 200);
+        // Settings can be changed in every state.
+        assert_eq!(server.patch(&json!({"workers": 2 + state as u32})).await.status, 200, "{state:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_keeps_its_books_after_it_is_over() {
+    let server = Server::start(&[]).await;
+    assert_eq!(server.get("/api/v1/status").await.json()["drain"], Value::Null);
+    assert_eq!(server.post("/api/v1/drain", "").await.status, 202);
+    while server.page.state() != State::Parked {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let seconds = |status: &Answer| status.json()["drain"]["seconds"].as_f64().unwrap();
+    let first = seconds(&server.get("/api/v1/status").await);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let later = seconds(&server.get("/api/v1/status").await);
+    assert!((0.04..1.0).contains(&first) && first.to_bits() == later.to_bits(), "{first} {later}");
+}
+
+#[tokio::test]
+async fn orders_with_a_wrong_body_do_nothing() {
+    let server = Server::start(&["lab=true"]).await;
+    for (path, body, status) in [
+        ("/api/v1/pause", "{\"for\": 30}", 422),
+        ("/api/v1/pause", "{\"for\": \"2h\"}", 422),
+        ("/api/v1/pause", "{\"for\": null}", 422),
+        ("/api/v1/pause", "{\"until\": \"1s\"}", 422),
+        ("/api/v1/pause", "nonsense", 400),
+        ("/api/v1/resume", "{\"a\": 1}", 422),
+        ("/api/v1/drain", "{\"then\": \"sleep\"}", 422),
+        ("/api/v1/drain", "[]", 422),
+        ("/api/v1/shutdown", "{\"mode\": 1}", 422),
+        ("/api/v1/faults", "{\"kind\": \"melt\", \"target\": \"data\"}", 422),
+        ("/api/v1/faults", "{\"kind\": \"panic\"}", 422),
+    ] {
+        let answer = server.post(path, body).await;
+        assert_eq!(answer.status, status, "{path} {body}");
+        is_problem(&answer, path);
+    }
+    let order = server.page.orders.take(&mut 0);
+    assert_eq!((server.page.state(), order), (State::Ready, None));
+}
+
+#[tokio::test]
+async fn faults_need_a_laboratory() {
+    let body = "{\"kind\": \"panic\", \"target\": \"worker\"}";
+    assert_eq!(Server::start(&[]).await.post("/api/v1/faults", body).await.status, 403);
+    let server = Server::start(&["lab=true"]).await;
+    assert_eq!(server.post("/api/v1/faults", body).await.status, 202);
+    assert_eq!(server.get("/api/v1/faults").await.json()["pending"][0]["kind"], "panic");
+    assert_eq!(server.ask("DELETE", "/api/v1/faults", &[], "").await.json()["pending"], json!([]));
+}
+
+#[tokio::test]
+async fn a_reload_without_a_file_is_refused_and_counted() {
+    let server = Server::start(&[]).await;
+    let answer = server.post("/api/v1/config/reload", "").await;
+    assert_eq!(answer.status, 422);
+    is_problem(&answer, "/api/v1/config/reload");
+    let metrics = server.get("/metrics").await.body;
+    assert!(metrics.contains("zen_config_last_reload_successful{architecture=\"pool\"} 0"));
+    assert!(
+        metrics.contains("zen_config_changes_total{source=\"reload\",result=\"rejected\",architecture=\"pool\"} 1")
+    );
+}
+
+/// Bodies of all sorts: nothing crashes, and what is refused changes nothing.
+#[tokio::test]
+async fn strange_patches_never_break_anything() {
+    let server = Server::start(&[]).await;
+    let keys = ["workers", "idle_timeout", "log_filter", "admin", "backlog", "", "a/b", "\u{0}"];
+    let values = [
+        "0",
+        "-1",
+        "1e99",
+        "null",
+        "\"\"",
+        "\"5s\"",
+        "[]",
+        "{}",
+        "{\"a\":{}}",
+        "true",
+        "\"\\u0000\"",
+        "18446744073709551616",
+    ];
+    for key in keys {
+        for value in values {
+            let body = format!("{{{}: {value}}}", Value::from(key));
+            let before = server.page.settings.generation();
+            let answer = server.ask("PATCH", "/api/v1/config", &["If-Match: *", MERGE], &body).await;
+            assert!(matches!(answer.status, 200 | 409 | 422), "{body}: {}", answer.status);
+            if answer.status != 200 {
+                assert_eq!(server.page.settings.generation(), before, "{body}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_metrics_are_those_of_the_catalogue() {
+    let server = Server::start(&[]).await;
+    server.get("/livez").await;
+    // Nothing that a client invents becomes a label.
+    server.ask("BREW", "/coffee", &[], "").await;
+    let answer = server.get("/metrics").await;
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4"));
+    let exposed = |word: &str| answer.body.lines().filter_map(|line| line.strip_prefix(word)).collect::<Vec<_>>();
+    let types = exposed("# TYPE ");
+    assert_eq!(types.len(), METRICS.len());
+    for metric in METRICS {
+        let kind = format!("{:?}", metric.kind).to_ascii_lowercase();
+        assert!(types.contains(&format!("{} {kind}", metric.name).as_str()), "{}", metric.name);
+        assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+        assert!(metric.help.ends_with('.'), "{}", metric.name);
+    }
+    for line in answer.body.lines().filter(|line| !line.starts_with('#')) {
+        assert!(line.contains("architecture=\"pool\""), "{line}");
+    }
+    assert!(!answer.body.contains("BREW") && !answer.body.contains("coffee"));
+    assert!(answer.body.contains("method=\"other\",route=\"other\",status=\"404\""), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn counts_of_the_page_arrive_in_the_metrics() {
+    let server = Server::start(&[]).await;
+    let slot = server.page.endpoints()[0].slot(3);
+    slot.known[0].add(5);
+    slot.unknown.add(2);
+    slot.durations.record(Duration::from_micros(40), 5);
+    let metrics = server.get("/metrics").await.body;
+    for line in [
+        "zen_requests_total{transport=\"tcp\",question=\"beautiful\",outcome=\"answered\",architecture=\"pool\"} 5",
+        "zen_requests_total{transport=\"udp\",question=\"beautiful\",outcome=\"answered\",architecture=\"pool\"} 0",
+        "zen_request_duration_seconds_bucket{transport=\"tcp\",architecture=\"pool\",le=\"0.00003\"} 0",
+        "zen_request_duration_seconds_bucket{transport=\"tcp\",architecture=\"pool\",le=\"0.00005\"} 5",
+        "zen_request_duration_seconds_count{transport=\"tcp\",architecture=\"pool\"} 5",
+        "zen_request_duration_seconds_sum{transport=\"tcp\",architecture=\"pool\"} 0.0002",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}");
+    }
+    let status = server.get("/api/v1/status").await.json();
+    assert_eq!(status["endpoints"][0]["questions"], json!({"answered": 5, "unknown": 2, "malformed": 0}));
+}
