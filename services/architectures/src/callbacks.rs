@@ -2,8 +2,8 @@
 //!
 //! **Costs**: about what `epoll` costs, and it is the same loop below. What is said with one client is cut into pieces, one
 //! method each, and what must be remembered between them lives in a struct's fields.
-//! **Choose it** when you write for many clients on one thread and each event's answer is short. Where one step has to wait
-//! for another, callbacks nest in callbacks; compare [`Client::go_on`] with the same thing in `coroutines`.
+//! **Choose it** for many clients on one thread when each event's answer is short. Where one step waits for another,
+//! callbacks nest in callbacks: compare [`Client::go_on`] with the same thing in `coroutines`.
 //! **Watch** on the dashboard: memory per connection and context switches per question, both beside `epoll`.
 //! **Chapter**: "Asyncio framework", callback style (`tacb.py`, `uacb.py`, `asynpro.py`, `asyndg.py`); crate `eventloop`.
 
@@ -68,8 +68,8 @@ fn make_rounds(event_loop: &LoopHandle, server: ServerHandle) {
 fn take_turn<S: Endpoint>(event_loop: &mut EventLoop, site: &RefCell<Site<S>>) -> io::Result<()> {
     let (tick, before) = (site.borrow().tick(), event_loop.stats());
     event_loop.run_once(Some(tick))?;
-    let after = event_loop.stats();
-    site.borrow().count_turn((after.events - before.events) as usize, after.waited - before.waited);
+    let turn = event_loop.stats().since(before);
+    site.borrow().count_turn(turn.events as usize, turn.waited);
     Ok(())
 }
 
@@ -104,7 +104,7 @@ impl Protocol for Client {
             self.talk.failed(&error);
         }
         if self.talk.closes_first() {
-            let _ = transport.with_socket(Socket::try_clone).map(|socket| socket.map(chassis::linger));
+            let _ = transport.with_socket(Socket::try_clone).map(|copy| copy.map(chassis::linger));
         }
     }
 }

@@ -5,12 +5,14 @@
 //! callbacks where one step waits for another: the code reads like a blocking server's, and each `await` is a place where
 //! others may go on.
 //! **Watch** on the dashboard: memory per connection and context switches per question, both beside `epoll` and `callbacks`.
-//! **Chapter**: "Asyncio framework", coroutine style (`tacr.py`); "Summary": `yield` and `yield from`. How a coroutine comes
-//! to stop and go on is told in `executor`, who wakes it in `reactor`.
+//! **Chapter**: "Asyncio framework", coroutine style (`tacr.py`); "Summary": `yield` and `yield from`. `future` tells how a
+//! function comes to stop in the middle, `executor` who drives it on, `reactor` who knows when.
 
 mod executor;
+mod future;
 mod reactor;
 mod sleep;
+mod watched;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,9 +20,11 @@ use std::time::{Duration, Instant};
 
 use chassis::{Architecture, Capacity, DatagramSocket, Endpoint, Family, Site, StreamListener, Visit, Waiting};
 use chassis::{Wants, Workers};
-use executor::{Executor, First, first, run};
-use reactor::{Reactor, Watched};
+use executor::{Executor, run};
+use future::{First, first};
+use reactor::Reactor;
 use rustix::event::epoll::EventFlags;
+use watched::Watched;
 
 pub const ARCHITECTURE: Architecture = Architecture {
     name: "coroutines",
@@ -44,16 +48,23 @@ async fn serve_clients(executor: Executor, mut site: Site<StreamListener>) -> io
     let reactor = executor.reactor();
     let door = watch(reactor, &site)?;
     while site.turn() {
-        somebody_comes(reactor, &site, &door, None).await?;
-        for _ in 0..NEWCOMERS {
-            let Some(visit) = site.accept_now()? else { break };
-            executor.spawn(converse(reactor.clone(), reactor.watch(visit)));
+        if somebody_comes(reactor, &site, &door, None).await? {
+            accept(&executor, &mut site)?;
         }
     }
     drop(door);
     // A tick at the most: orders may still change while the last clients leave.
     while let First::B(()) = first(executor.alone(), reactor.sleep(site.tick())).await {
         site.turn();
+    }
+    Ok(())
+}
+
+fn accept(executor: &Executor, site: &mut Site<StreamListener>) -> io::Result<()> {
+    for _ in 0..NEWCOMERS {
+        let Some(visit) = site.accept_now()? else { break };
+        let reactor = executor.reactor();
+        executor.spawn(converse(reactor.clone(), reactor.watch(visit)));
     }
     Ok(())
 }
@@ -97,12 +108,18 @@ async fn answer_datagrams(executor: Executor, mut site: Site<DatagramSocket>) ->
     let mut waiting = Waiting::default();
     let door = watch(reactor, &site)?;
     while site.turn() || !waiting.is_empty() {
-        somebody_comes(reactor, &site, &door, waiting.next_timer()).await?;
-        for _ in 0..NEWCOMERS {
-            let Some(letter) = site.receive()? else { break };
-            waiting.take_in(&site, letter);
+        if somebody_comes(reactor, &site, &door, waiting.next_timer()).await? {
+            receive(&mut site, &mut waiting)?;
         }
         waiting.tend(&site);
+    }
+    Ok(())
+}
+
+fn receive(site: &mut Site<DatagramSocket>, waiting: &mut Waiting) -> io::Result<()> {
+    for _ in 0..NEWCOMERS {
+        let Some(letter) = site.receive()? else { break };
+        waiting.take_in(site, letter);
     }
     Ok(())
 }
@@ -113,19 +130,22 @@ fn watch<S: Endpoint>(reactor: &Reactor, site: &Site<S>) -> io::Result<Watched<O
     Ok(reactor.watch(site.as_fd().try_clone_to_owned()?))
 }
 
-/// Waits until somebody comes, a tick at the most.
+/// Waits until somebody comes, a tick at the most; whether somebody did.
 async fn somebody_comes<S: Endpoint>(
     reactor: &Reactor,
     site: &Site<S>,
     door: &Watched<OwnedFd>,
     timer: Option<Instant>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     let tick = reactor.sleep(site.tick_until(timer));
-    if !site.is_open() {
+    if site.is_open() {
+        match first(door.ready(EventFlags::IN), tick).await {
+            First::A(came) => came.map(|()| true),
+            First::B(()) => Ok(false),
+        }
+    } else {
         door.rest()?;
         tick.await;
-    } else if let First::A(came) = first(door.ready(EventFlags::IN), tick).await {
-        came?;
+        Ok(false)
     }
-    Ok(())
 }

@@ -5,6 +5,8 @@
 //!
 //! To add one: write its file, and add its line to [`REGISTRY`]. Tests say what is still missing then.
 
+mod callbacks;
+mod coroutines;
 mod epoll;
 mod fork_per_connection;
 mod poll;
@@ -31,6 +33,8 @@ pub const REGISTRY: &[&Architecture] = &[
     &select::ARCHITECTURE,
     &poll::ARCHITECTURE,
     &epoll::ARCHITECTURE,
+    &callbacks::ARCHITECTURE,
+    &coroutines::ARCHITECTURE,
     &tokio_current_thread::ARCHITECTURE,
     &tokio_multi_thread::ARCHITECTURE,
 ];

@@ -442,6 +442,9 @@ impl Site<StreamListener> {
     }
 
     fn accept_stream(&mut self, blocking: bool) -> io::Result<Option<Newcomer>> {
+        if !self.is_open() {
+            return Ok(None);
+        }
         self.more = true;
         for _ in 0..AT_ONCE {
             let Some(listener) = &self.socket else { break };
@@ -508,6 +511,9 @@ impl Site<DatagramSocket> {
 
     /// recvmsg(2): waits for a datagram that gets an answer. `None` after a tick, or if there is none.
     pub fn receive(&mut self) -> io::Result<Option<Letter>> {
+        if !self.is_open() {
+            return Ok(None);
+        }
         self.more = true;
         for _ in 0..AT_ONCE {
             let Some(socket) = &self.socket else { break };

@@ -76,6 +76,18 @@ pub struct Stats {
     pub waited: Duration,
 }
 
+impl Stats {
+    /// What was done after `before`, an earlier reading of the same loop.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            iterations: self.iterations - before.iterations,
+            events: self.events - before.events,
+            waited: self.waited.saturating_sub(before.waited),
+        }
+    }
+}
+
 pub(crate) struct Core {
     pub(crate) epoll: OwnedFd,
     pub(crate) sources: RefCell<Slots<Source>>,

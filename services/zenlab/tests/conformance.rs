@@ -44,7 +44,7 @@ const STREAMS: [(&str, StreamScenario); 27] = [
     ("a question that is far too long", |server, transport| refused(server, transport, &[b'x'; 9000], TOO_LONG)),
     ("a NUL byte", |server, transport| refused(server, transport, b"Simple\0is", BAD_BYTE)),
     ("a byte above ASCII", |server, transport| {
-        refused(server, transport, "Schön is better than?".as_bytes(), BAD_BYTE)
+        refused(server, transport, "Schön is better than?".as_bytes(), BAD_BYTE);
     }),
     ("a line end within a question", |server, transport| refused(server, transport, b"Simple\nis", BAD_BYTE)),
     ("HTTP", http),
@@ -60,14 +60,14 @@ const STREAMS: [(&str, StreamScenario); 27] = [
 const DATAGRAMS: [(&str, DatagramScenario); 10] = [
     ("three questions", datagram_questions),
     ("an unknown question", |server, transport| {
-        Datagram::connect(server, transport).ask(b"Whatever is better than?", UNKNOWN)
+        Datagram::connect(server, transport).ask(b"Whatever is better than?", UNKNOWN);
     }),
     ("an unknown question shorter than its answer", |server, transport| silence(server, transport, b"Who?")),
     ("a lone question mark", |server, transport| silence(server, transport, b"?")),
     ("an empty datagram", |server, transport| silence(server, transport, b"")),
     ("a datagram that is too long", |server, transport| silence(server, transport, &[b'?'; 4097])),
     ("a datagram that does not end in a question mark", |server, transport| {
-        silence(server, transport, b"Simple is better than? ")
+        silence(server, transport, b"Simple is better than? ");
     }),
     ("a byte above ASCII", |server, transport| silence(server, transport, "Schön is better than it was?".as_bytes())),
     ("a thousand datagrams of junk", junk),

@@ -18,7 +18,11 @@ pub(super) fn answer_datagrams(site: Site<DatagramSocket>) -> io::Result<()> {
     let clerk = Clerk { site: Rc::clone(&site), owed: Rc::clone(&owed) };
     let transport = event_loop.create_datagram_endpoint(socket.into(), clerk)?;
     while site.borrow_mut().turn() || owed.get() > 0 {
-        if site.borrow().is_open() { transport.resume_reading() } else { transport.pause_reading() }
+        if site.borrow().is_open() {
+            transport.resume_reading();
+        } else {
+            transport.pause_reading();
+        }
         take_turn(&mut event_loop, &site)?;
     }
     Ok(())

@@ -2,20 +2,18 @@
 //! moment, and whoever awaits one leaves its waker here.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::io;
-use std::ops::{Deref, DerefMut};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::epoll::{self, CreateFlags, Event};
 use rustix::io::Errno;
 
 use super::sleep::Timers;
+use super::watched::Source;
 
 /// Events taken in one turn.
 const EVENTS: usize = 256;
@@ -35,14 +33,6 @@ struct Inner {
     events: Cell<Vec<Event>>,
 }
 
-/// What the reactor knows of a watched descriptor.
-struct Source {
-    happened: Cell<bool>,
-    /// What the kernel watches it for; nothing before it was first awaited.
-    watched_for: Cell<EventFlags>,
-    waker: RefCell<Waker>,
-}
-
 impl Reactor {
     pub fn new() -> io::Result<Self> {
         Ok(Self(Rc::new(Inner {
@@ -54,18 +44,17 @@ impl Reactor {
         })))
     }
 
-    /// Lets something with a descriptor be awaited.
-    pub fn watch<T: AsFd>(&self, inner: T) -> Watched<T> {
-        let waker = RefCell::new(Waker::noop().clone());
-        let source = Source { happened: Cell::new(false), watched_for: Cell::new(EventFlags::empty()), waker };
-        let source = Rc::new(source);
-        let mut sources = self.0.sources.borrow_mut();
-        let number = inner.as_fd().as_raw_fd() as usize;
+    /// Who awaits this descriptor from now on, if anybody.
+    pub(super) fn register(&self, descriptor: RawFd, source: Option<Rc<Source>>) {
+        let (mut sources, number) = (self.0.sources.borrow_mut(), descriptor as usize);
         if sources.len() <= number {
-            sources.resize_with(number + 1, || None);
+            sources.resize(number + 1, None);
         }
-        sources[number] = Some(Rc::clone(&source));
-        Watched { reactor: self.clone(), source, inner }
+        sources[number] = source;
+    }
+
+    pub(super) fn epoll(&self) -> &OwnedFd {
+        &self.0.epoll
     }
 
     /// The time of this turn.
@@ -91,83 +80,12 @@ impl Reactor {
         self.0.now.set(Instant::now());
         let count = events.len();
         for event in events.drain(..) {
-            self.tell(event.data.u64() as usize);
+            if let Some(Some(source)) = self.0.sources.borrow().get(event.data.u64() as usize) {
+                source.ring();
+            }
         }
         self.0.events.set(events);
         self.0.timers.wake_due(self.0.now.get());
         Ok((count, self.0.now.get() - began))
-    }
-
-    fn tell(&self, descriptor: usize) {
-        if let Some(Some(source)) = self.0.sources.borrow().get(descriptor) {
-            source.happened.set(true);
-            source.waker.borrow().wake_by_ref();
-        }
-    }
-}
-
-/// Something with a descriptor that can be awaited.
-pub struct Watched<T: AsFd> {
-    reactor: Reactor,
-    source: Rc<Source>,
-    inner: T,
-}
-
-impl<T: AsFd> Watched<T> {
-    /// Waits until the descriptor can be read or written, or has failed.
-    pub async fn ready(&self, wanted: EventFlags) -> io::Result<()> {
-        self.watch_for(wanted)?;
-        self.source.happened.set(false);
-        poll_fn(|context| {
-            if self.source.happened.take() {
-                return Poll::Ready(Ok(()));
-            }
-            self.source.waker.borrow_mut().clone_from(context.waker());
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// Nobody will await it for a while: a descriptor that stays ready would be reported in every turn.
-    pub fn rest(&self) -> io::Result<()> {
-        // Even so the kernel reports a reset: once is enough.
-        self.watch_for(EventFlags::ONESHOT)
-    }
-
-    /// Tells the kernel what is wanted, where that is something new: from question to question it is not.
-    fn watch_for(&self, wanted: EventFlags) -> io::Result<()> {
-        let before = self.source.watched_for.replace(wanted);
-        let data = EventData::new_u64(self.inner.as_fd().as_raw_fd() as u64);
-        if before.is_empty() {
-            epoll::add(&self.reactor.0.epoll, &self.inner, data, wanted)?;
-        } else if before != wanted {
-            epoll::modify(&self.reactor.0.epoll, &self.inner, data, wanted)?;
-        }
-        Ok(())
-    }
-}
-
-impl<T: AsFd> Deref for Watched<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.inner
-    }
-}
-
-impl<T: AsFd> DerefMut for Watched<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.inner
-    }
-}
-
-impl<T: AsFd> Drop for Watched<T> {
-    fn drop(&mut self) {
-        let fd = self.inner.as_fd();
-        self.reactor.0.sources.borrow_mut()[fd.as_raw_fd() as usize] = None;
-        if !self.source.watched_for.get().is_empty() {
-            // The socket may live on, as a copy or among those that linger.
-            let _ = epoll::delete(&self.reactor.0.epoll, fd);
-        }
     }
 }

@@ -1,0 +1,242 @@
+//! The admin API: what it refuses, and that a refusal changes nothing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    clippy::print_stdout,
+    clippy::large_stack_arrays,
+    reason = "a test that fails says where"
+)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use serde_json::{Value, json};
+use support::client::{A, Q, Stream};
+use support::{Directory, Server, exchange, request};
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+const MATCH: (&str, &str) = ("If-Match", "*");
+const TOKEN: &str = "open-sesame-open-sesame-open-sesame";
+
+type Case = (u16, &'static str, &'static str, &'static [(&'static str, &'static str)], Option<&'static str>);
+
+const REFUSED: &[Case] = &[
+    (404, "GET", "/nothing", &[], None),
+    (404, "POST", "/api/v1/nothing", &[], None),
+    (404, "GET", "/api/v1/config/", &[], None),
+    (405, "POST", "/livez", &[], None),
+    (405, "DELETE", "/api/v1/config", &[], None),
+    (405, "GET", "/api/v1/pause", &[], None),
+    (405, "GET", "/api/v1/shutdown", &[], None),
+    (403, "GET", "/api/v1/status", &[("Host", "evil.example")], None),
+    (403, "GET", "/api/v1/status", &[("Host", "evil.example:9060")], None),
+    (403, "GET", "/api/v1/status", &[("Origin", "http://evil.example")], None),
+    (403, "GET", "/api/v1/status", &[("Origin", "null")], None),
+    (403, "POST", "/api/v1/pause", &[("Sec-Fetch-Site", "cross-site")], None),
+    (403, "POST", "/api/v1/pause", &[("Sec-Fetch-Mode", "no-cors")], None),
+    (403, "GET", "/livez", &[("Upgrade", "websocket")], None),
+    (428, "PATCH", "/api/v1/config", &[JSON], Some("{}")),
+    (412, "PATCH", "/api/v1/config", &[JSON, ("If-Match", "\"0\"")], Some("{\"idle_timeout\": \"9s\"}")),
+    (412, "PATCH", "/api/v1/config", &[JSON, ("If-Match", "\"nonsense\"")], Some("{\"idle_timeout\": \"9s\"}")),
+    (415, "PATCH", "/api/v1/config", &[MATCH], Some("{\"idle_timeout\": \"9s\"}")),
+    (415, "PATCH", "/api/v1/config", &[MATCH, ("Content-Type", "text/plain")], Some("{\"idle_timeout\": \"9s\"}")),
+    (415, "POST", "/api/v1/drain", &[("Content-Type", "application/x-www-form-urlencoded")], Some("then=park")),
+    (400, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"idle_timeout\": ")),
+    (400, "POST", "/api/v1/pause", &[JSON], Some("for 30s")),
+    (422, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("[]")),
+    (422, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"idle_timeout\": \"1ms\"}")),
+    (422, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"idle_timeout\": \"2h\"}")),
+    (422, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"idle_timeout\": 5}")),
+    (
+        422,
+        "PATCH",
+        "/api/v1/config",
+        &[JSON, MATCH],
+        Some("{\"idle_timeout\": \"9s\", \"question_deadline\": \"never\"}"),
+    ),
+    (422, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"max_connections\": 0}")),
+    (422, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"max_connections\": \"many\"}")),
+    (422, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"dialogue\": \"chat\"}")),
+    (422, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"answer_work\": \"sleep\"}")),
+    (422, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"nothing\": 1}")),
+    (422, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"trace_one_in\": -1}")),
+    (422, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"log_filter\": \"loud\"}")),
+    (409, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"backlog\": 10}")),
+    (409, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"lab\": false}")),
+    (409, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"workers\": 8}")),
+    (422, "POST", "/api/v1/pause", &[JSON], Some("{\"for\": \"2h\"}")),
+    (422, "POST", "/api/v1/pause", &[JSON], Some("{\"until\": \"noon\"}")),
+    (422, "POST", "/api/v1/drain", &[JSON], Some("{\"then\": \"dance\"}")),
+    (422, "POST", "/api/v1/shutdown", &[JSON], Some("{\"mode\": \"slow\"}")),
+    (422, "POST", "/api/v1/faults", &[JSON], Some("{\"kind\": \"panic\"}")),
+    (422, "POST", "/api/v1/faults", &[JSON], Some("{\"kind\": \"party\", \"target\": \"data\"}")),
+    (422, "PUT", "/api/v1/log-filter", &[JSON], Some("{\"filter\": \"loud\"}")),
+    (422, "PUT", "/api/v1/trace-sampling", &[JSON], Some("{\"one_in\": \"all\"}")),
+    (409, "POST", "/api/v1/start", &[], None),
+    (422, "POST", "/api/v1/config/reload", &[], None),
+];
+
+#[test]
+fn a_refusal_is_a_problem_and_changes_nothing() {
+    let server = Server::start_on("epoll", &["tcp"], &[]);
+    let before = server.get("/api/v1/config").1;
+    for (wanted, method, path, headers, body) in REFUSED {
+        let url = format!("{}{path}", server.admin);
+        let (status, answered, problem) = exchange(method, &url, headers, *body);
+        let case = format!("{method} {path} {headers:?} {body:?}: {status} {problem}");
+        assert_eq!(status, *wanted, "{case}");
+        let has =
+            |name: &str, value: &str| answered.iter().any(|(known, found)| known == name && found.contains(value));
+        assert!(has("content-type", "application/problem+json"), "{case}");
+        assert_eq!(problem["status"], *wanted, "{case}");
+        for member in ["type", "title", "detail", "instance", "request_id"] {
+            assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{member} of {case}");
+        }
+        assert!(status != 405 || answered.iter().any(|(name, _)| name == "allow"), "{case}");
+        assert!(status != 422 || problem["errors"][0]["detail"].is_string(), "{case}");
+    }
+    assert_eq!(server.get("/api/v1/config").1["settings"], before["settings"]);
+    assert_eq!(server.status()["state"], "ready");
+    Stream::connect(&server, "tcp").ask(Q, A);
+    server.stop();
+}
+
+#[test]
+fn a_body_may_have_16_kib() {
+    let server = Server::start_on("epoll", &["tcp"], &[]);
+    let body = format!("{{\"idle_timeout\": \"{}\"}}", "9".repeat(17 * 1024));
+    let (status, _) = request("PATCH", &format!("{}/api/v1/config", server.admin), &[JSON, MATCH], Some(&body));
+    assert_eq!(status, 413);
+}
+
+#[test]
+fn of_two_changes_of_the_same_settings_one_is_refused() {
+    let server = Server::start_on("epoll", &["tcp"], &[]);
+    let url = format!("{}/api/v1/config", server.admin);
+    for round in 0..20 {
+        let (_, headers, _) = exchange("GET", &url, &[], None);
+        let tag = headers.iter().find(|(name, _)| name == "etag").expect("an ETag").1.clone();
+        let change = |seconds: u32| {
+            let body = format!("{{\"idle_timeout\": \"{seconds}s\"}}");
+            request("PATCH", &url, &[JSON, ("If-Match", &tag)], Some(&body)).0
+        };
+        // Values that never were: a change to what is there already would change nothing, and both could have it.
+        let (one, other) = (100 + 2 * round, 101 + 2 * round);
+        let mut statuses = thread::scope(|scope| {
+            let threads = [scope.spawn(|| change(one)), scope.spawn(|| change(other))];
+            threads.map(|thread| thread.join().unwrap())
+        });
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 412]);
+    }
+    server.stop();
+}
+
+#[test]
+fn a_dry_run_only_checks() {
+    let server = Server::start_on("epoll", &["tcp"], &[]);
+    let url = format!("{}/api/v1/config?dry_run=true", server.admin);
+    let before = server.get("/api/v1/config").1["generation"].clone();
+    let (status, answer) = request("PATCH", &url, &[JSON, MATCH], Some("{\"idle_timeout\": \"9s\"}"));
+    assert_eq!((status, &answer["dry_run"], &answer["changed"]), (200, &json!(true), &json!(["idle_timeout"])));
+    assert_eq!(request("PATCH", &url, &[JSON, MATCH], Some("{\"idle_timeout\": \"9x\"}")).0, 422);
+    assert_eq!(server.get("/api/v1/config").1["generation"], before);
+}
+
+#[test]
+fn null_brings_back_what_the_server_was_started_with() {
+    let server = Server::start_on("epoll", &["tcp"], &["idle_timeout=7s"]);
+    let now = || server.get("/api/v1/config").1;
+    assert_eq!(now()["sources"]["idle_timeout"], "flag");
+    server.set("idle_timeout", json!("9s"));
+    assert_eq!(
+        (&now()["settings"]["idle_timeout"], &now()["sources"]["idle_timeout"]),
+        (&json!("9s"), &json!("patch"))
+    );
+    server.set("idle_timeout", Value::Null);
+    assert_eq!((&now()["settings"]["idle_timeout"], &now()["sources"]["idle_timeout"]), (&json!("7s"), &json!("flag")));
+}
+
+#[test]
+fn changes_need_the_token_where_there_is_one_and_no_log_tells_it() {
+    let directory = Directory::new();
+    let file = directory.0.join("token");
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let setting = format!("admin.token_file={}", file.display());
+    let server = Server::start_on("epoll", &["tcp"], &[&setting]);
+    let url = format!("{}/api/v1/pause", server.admin);
+    let pause = |headers: &[(&str, &str)]| request("POST", &url, headers, None);
+    assert_eq!(server.get("/api/v1/status").0, 200, "reading needs none");
+    for wrong in ["", "Bearer", "Bearer wrong", "Basic b3Blbg==", TOKEN] {
+        let (status, problem) = pause(&[("Authorization", wrong)]);
+        assert_eq!(status, 401, "{wrong}");
+        assert!(problem["detail"].as_str().unwrap().contains("curl -X POST"), "{problem}");
+    }
+    assert_eq!(pause(&[]).0, 401);
+    assert_eq!(server.status()["state"], "ready");
+    assert_eq!(pause(&[("Authorization", &format!("Bearer {TOKEN}"))]).0, 200);
+    std::fs::write(&file, "another-token-another-token-another").unwrap();
+    assert_eq!(pause(&[("Authorization", &format!("Bearer {TOKEN}"))]).0, 401, "the file is read again");
+    assert!(!server.log().iter().any(|line| line.contains(TOKEN)), "the log tells the token");
+}
+
+#[test]
+fn the_description_lists_every_route() {
+    let server = Server::start_on("epoll", &["tcp"], &[]);
+    let (_, index) = server.get("/");
+    let (_, openapi) = server.get("/openapi.json");
+    let routes = index.as_array().expect("an index");
+    assert!(routes.len() >= 24);
+    for route in routes {
+        let (method, path) = (route["method"].as_str().unwrap().to_lowercase(), route["path"].as_str().unwrap());
+        assert!(openapi["paths"][path][&method]["summary"].is_string(), "{method} {path}");
+        if method == "get" {
+            assert_eq!(server.get(path).0, 200, "{path}");
+        }
+    }
+}
+
+#[test]
+fn metrics_are_well_formed() {
+    let server = Server::start_on("thread_pool", &["tcp", "udp", "unix", "unixgram"], &[]);
+    Stream::connect(&server, "tcp").ask(Q, A);
+    let (_, text) = server.get("/metrics");
+    let text = text.as_str().expect("text");
+    assert_eq!(server.metric("zen_requests_total", &["question=\"beautiful\"", "transport=\"tcp\""]), 1.0);
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        assert!(line.contains("architecture=\"thread_pool\""), "{line}");
+    }
+    let mut promtool = match Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+    {
+        Ok(promtool) => promtool,
+        Err(_) => return println!("skipped: promtool is not installed"),
+    };
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn slow_clients_do_not_lock_the_admin_api() {
+    let server = Server::start_on("epoll", &["tcp"], &[]);
+    let address = server.admin.strip_prefix("http://").unwrap();
+    let slow: Vec<_> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for mut stream in &slow {
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost:").unwrap();
+    }
+    // Their heads never end, so each is cut off in its time, and the next one gets its place.
+    let mut polite = TcpStream::connect(address).unwrap();
+    polite.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    polite.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    polite.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
