@@ -1,0 +1,219 @@
+//! Deployment and documentation follow the registry and the catalogue of metrics.
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    clippy::print_stdout,
+    clippy::large_stack_arrays,
+    reason = "a test that fails says where"
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chassis::control::catalogue::{Kind, METRICS};
+use serde_json::Value;
+use support::{Architecture, registry};
+
+/// The services of compose that are members of the fleet beside the architectures.
+const ECHO: [(&str, &str, u16); 2] = [("echo_callbacks", "callbacks", 18), ("echo_coroutines", "coroutines", 19)];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The names of compose's server services, with their blocks of text.
+fn server_services() -> Vec<(String, String)> {
+    let compose = read("docker-compose.yml");
+    let services =
+        compose.split_once("\nservices:\n").expect("services").1.split_once("\nnetworks:\n").expect("networks").0;
+    let mut found = Vec::new();
+    for block in services.split("\n  ").filter(|block| !block.starts_with(' ')) {
+        let name = block.trim().split(':').next().unwrap_or_default();
+        found.push((name.to_owned(), String::new()));
+    }
+    for (name, text) in &mut found {
+        let start = services.find(&format!("  {name}:\n")).map_or(0, |at| at + name.len() + 4);
+        let end = services[start..].find("\n\n").map_or(services.len(), |at| start + at);
+        let rest = &services[start..end];
+        let next = rest
+            .match_indices("\n  ")
+            .find(|(at, _)| !rest[at + 3..].starts_with(' '))
+            .map_or(rest.len(), |(at, _)| at);
+        *text = rest[..next].to_owned();
+    }
+    found.retain(|(_, text)| text.contains("*server\n"));
+    found
+}
+
+#[test]
+fn compose_has_a_service_for_each_architecture() {
+    let services = server_services();
+    for Architecture { name, offset, transports, .. } in registry() {
+        let (_, block) = services
+            .iter()
+            .find(|(service, _)| *service == name)
+            .unwrap_or_else(|| panic!("docker-compose.yml lacks {name}"));
+        assert!(block.contains(&format!("[server, {name},")), "{name}: {block}");
+        assert!(block.contains(&format!("127.0.0.1:{}:1060/tcp", 1060 + offset)), "{name}: port of its own\n{block}");
+        assert!(block.contains(&format!("127.0.0.1:{}:9060", 9060 + offset)), "{name}: admin port of its own\n{block}");
+        for transport in transports {
+            assert!(block.contains(&format!("\"{transport}://")), "{name} should listen on {transport}\n{block}");
+        }
+    }
+    let known: BTreeSet<_> = registry()
+        .into_iter()
+        .map(|architecture| architecture.name)
+        .chain(ECHO.map(|(name, ..)| name.into()))
+        .collect();
+    let strange: Vec<_> = services.iter().filter(|(name, _)| !known.contains(name)).collect();
+    assert!(strange.is_empty(), "in docker-compose.yml, but not in the registry: {strange:?}");
+}
+
+#[test]
+fn every_published_port_is_on_loopback() {
+    for line in read("docker-compose.yml").lines().filter(|line| line.trim_start().starts_with("ports:")) {
+        for port in line.split('"').skip(1).step_by(2) {
+            assert!(port.starts_with("127.0.0.1:"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn prometheus_asks_for_each_service() {
+    let config = read("deploy/prometheus/prometheus.yml");
+    let names: BTreeSet<_> =
+        config.lines().filter_map(|line| line.strip_prefix("          - ")).map(str::to_owned).collect();
+    let services: BTreeSet<_> = server_services().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, services);
+}
+
+#[test]
+fn the_readme_has_a_row_for_each_architecture() {
+    let readme = read("README.md");
+    for Architecture { name, offset, .. } in registry() {
+        let row = readme.lines().find(|line| line.starts_with(&format!("| {offset} | {name} |")));
+        assert!(
+            row.is_some_and(|row| row.contains(&format!("services/architectures/src/{name}.rs"))),
+            "README.md lacks a row for {name}"
+        );
+        assert!(root().join(format!("services/architectures/src/{name}.rs")).exists());
+    }
+}
+
+#[test]
+fn an_architectures_file_is_short_and_says_what_it_is() {
+    for Architecture { name, .. } in registry() {
+        let path = format!("services/architectures/src/{name}.rs");
+        let text = read(&path);
+        let lines = text.lines().count();
+        assert!(lines <= 150, "{path} has {lines} lines");
+        for word in ["**Costs**", "**Choose it**", "**Watch**", "**Chapter**"] {
+            assert!(text.contains(word), "{path} does not say {word}");
+        }
+    }
+}
+
+#[test]
+fn threads_and_processes_differ_in_few_lines() {
+    let (one, other) =
+        (read("services/architectures/src/thread_pool.rs"), read("services/architectures/src/prefork.rs"));
+    let (one, other): (Vec<_>, Vec<_>) = (one.lines().collect(), other.lines().collect());
+    let changed = one.iter().filter(|line| !other.contains(line)).count()
+        + other.iter().filter(|line| !one.contains(line)).count();
+    assert!(changed <= 30, "{changed} lines differ");
+}
+
+fn dashboards() -> Vec<(PathBuf, Value)> {
+    let files = fs::read_dir(root().join("grafana/dashboards")).unwrap().map(|entry| entry.unwrap().path());
+    files.map(|path| (path.clone(), serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap())).collect()
+}
+
+/// Every panel, those in collapsed rows as well.
+fn panels(dashboard: &Value) -> Vec<&Value> {
+    let panels = dashboard["panels"].as_array().expect("panels").iter();
+    panels.flat_map(|panel| std::iter::once(panel).chain(panel["panels"].as_array().into_iter().flatten())).collect()
+}
+
+#[test]
+fn dashboards_ask_for_metrics_that_exist_and_say_what_they_mean() {
+    let mut uids = BTreeSet::new();
+    for (path, dashboard) in dashboards() {
+        let path = path.display();
+        assert!(uids.insert(dashboard["uid"].as_str().expect("a uid").to_owned()), "{path}: its uid is taken");
+        assert!(dashboard["schemaVersion"].as_u64() >= Some(41), "{path}");
+        for panel in panels(&dashboard) {
+            let title = panel["title"].as_str().unwrap_or_default();
+            if matches!(panel["type"].as_str(), Some("row" | "text")) {
+                continue;
+            }
+            assert!(
+                !title.is_empty() && panel["description"].as_str().is_some_and(|text| text.contains("Good:")),
+                "{path}: {title:?}"
+            );
+            for target in panel["targets"].as_array().expect("targets") {
+                let expression = target["expr"].as_str().unwrap_or_default();
+                for name in metric_names(expression) {
+                    assert!(exists(&name), "{path}: {title:?} asks for {name}, which there is not");
+                }
+                for range in expression.split('[').skip(1) {
+                    let fixed = range.starts_with("$__rate_interval]")
+                        || range.starts_with("$__interval]")
+                        || range.starts_with("1m]")
+                        || range.starts_with("5m]");
+                    assert!(fixed, "{path}: {title:?}: {expression}");
+                }
+            }
+        }
+    }
+}
+
+fn metric_names(expression: &str) -> BTreeSet<String> {
+    let is_word = |character: char| character.is_ascii_alphanumeric() || character == '_';
+    expression
+        .split(|character| !is_word(character))
+        .filter(|word| word.starts_with("zen_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn exists(name: &str) -> bool {
+    let base = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+    let in_catalogue =
+        METRICS.iter().any(|metric| metric.name == name || metric.kind == Kind::Histogram && metric.name == base);
+    // The swarm's are listed where they are made.
+    in_catalogue || read("services/swarm/src/metrics.rs").contains(&format!("\"{base}\""))
+}
+
+#[test]
+fn every_architecture_has_a_colour_and_a_line_of_its_own() {
+    let (_, dashboard) =
+        dashboards().into_iter().find(|(_, dashboard)| dashboard["uid"] == "zen-compare").expect("the home dashboard");
+    let panels = panels(&dashboard);
+    let chart = panels.iter().find(|panel| panel["title"] == "Right answers a second").expect("a chart");
+    let overrides = chart["fieldConfig"]["overrides"].as_array().expect("overrides");
+    let mut looks = BTreeSet::new();
+    for Architecture { name, .. } in registry() {
+        let own = overrides
+            .iter()
+            .find(|own| own["matcher"]["options"] == name)
+            .unwrap_or_else(|| panic!("zen-compare.json has no colour for {name}"));
+        assert!(looks.insert(own["properties"].to_string()), "{name} looks like another one");
+    }
+}
+
+#[test]
+fn every_metric_is_described_and_named_as_the_field_does() {
+    let mut names = BTreeSet::new();
+    for metric in METRICS {
+        assert!(names.insert(metric.name), "{} is there twice", metric.name);
+        assert!(metric.help.ends_with('.'), "{}", metric.name);
+        assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+    }
+}
