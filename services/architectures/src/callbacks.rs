@@ -135,7 +135,7 @@ impl Client {
     /// Counts what the kernel has taken of the reply since the last time.
     fn count_sent(&mut self, transport: &Transport) {
         let sent = self.talk.reply().len().saturating_sub(transport.get_write_buffer_size());
-        if sent > 0 && !transport.is_closing() {
+        if sent > 0 && self.talk.wants() == Wants::ToSpeak && !transport.is_closing() {
             self.talk.spoke(sent);
         }
     }

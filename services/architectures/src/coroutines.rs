@@ -124,8 +124,7 @@ fn receive(site: &mut Site<DatagramSocket>, waiting: &mut Waiting) -> io::Result
     Ok(())
 }
 
-/// A descriptor of the endpoint for the reactor to watch. It keeps the endpoint open, so it must go when the site's own
-/// goes.
+/// A copy of the endpoint for the reactor to watch. It keeps the endpoint open, so it must go when the site's own goes.
 fn watch<S: Endpoint>(reactor: &Reactor, site: &Site<S>) -> io::Result<Watched<OwnedFd>> {
     Ok(reactor.watch(site.as_fd().try_clone_to_owned()?))
 }

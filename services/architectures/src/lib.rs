@@ -13,6 +13,9 @@ mod poll;
 mod prefork;
 mod select;
 mod single_threaded;
+mod socketserver;
+mod socketserver_forking;
+mod socketserver_threading;
 mod thread_per_connection;
 mod thread_pool;
 mod tokio_current_thread;
@@ -30,6 +33,9 @@ pub const REGISTRY: &[&Architecture] = &[
     &thread_per_connection::ARCHITECTURE,
     &fork_per_connection::ARCHITECTURE,
     &prefork::ARCHITECTURE,
+    &socketserver::ARCHITECTURE,
+    &socketserver_threading::ARCHITECTURE,
+    &socketserver_forking::ARCHITECTURE,
     &select::ARCHITECTURE,
     &poll::ARCHITECTURE,
     &epoll::ARCHITECTURE,

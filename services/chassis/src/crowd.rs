@@ -113,6 +113,8 @@ pub struct Waiting {
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
     letters: HashMap<u64, Letter>,
     number: u64,
+    /// A copy to answer from while somebody waits: in a drain the site's own may be closed before.
+    socket: Option<DatagramSocket>,
 }
 
 impl Waiting {
@@ -120,6 +122,9 @@ impl Waiting {
     pub fn take_in(&mut self, site: &Site<DatagramSocket>, letter: Letter) {
         match letter.wants() {
             Wants::ToWait(until) => {
+                if self.socket.is_none() {
+                    self.socket = site.copy();
+                }
                 self.number += 1;
                 self.timers.push(Reverse((until, self.number)));
                 self.letters.insert(self.number, letter);
@@ -137,9 +142,14 @@ impl Waiting {
     pub fn tend(&mut self, site: &Site<DatagramSocket>) {
         while self.next_timer().is_some_and(|until| until <= Instant::now()) {
             let next = self.timers.pop().and_then(|Reverse((_, number))| self.letters.remove(&number));
-            if let Some(letter) = next {
-                site.answer_now(&letter);
+            match (next, &self.socket) {
+                (Some(letter), Some(socket)) => site.answer_from(socket, &letter),
+                (Some(letter), None) => site.answer_now(&letter),
+                (None, _) => {}
             }
+        }
+        if self.timers.is_empty() {
+            self.socket = None;
         }
     }
 

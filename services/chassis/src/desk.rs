@@ -23,6 +23,12 @@ pub(crate) struct Desk {
     pub tenure: Tenure,
 }
 
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").field("role", &self.role).field("tenure", &self.tenure).finish_non_exhaustive()
+    }
+}
+
 /// How long a slot is somebody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tenure {

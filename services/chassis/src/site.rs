@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use zen::error;
 use crate::desk::{self, Desk, Role, Tenure};
 use crate::letter::{Arrived, Letter};
 use crate::linger::{self, linger};
-use crate::page::{DrainClock, EndpointPage, MAX_SLOTS, Page, Rejected, State, Target};
+use crate::page::{DrainClock, Dropped, EndpointPage, MAX_SLOTS, Page, Rejected, State, Target};
 use crate::socket::{DatagramSocket, Stream, StreamListener, TICK};
 use crate::talk::Talk;
 use crate::visit::Visit;
@@ -29,6 +30,9 @@ const LAST_CLIENTS: Duration = Duration::from_secs(1);
 /// How many clients or datagrams are turned away at once before those that are here have their turn.
 const AT_ONCE: usize = 256;
 
+/// Up to so many clients with slots of their own, the search for a free one begins at the first.
+const FEW: u64 = 64;
+
 /// How long a drained endpoint must stay empty: what was on its way arrives meanwhile.
 const LAST_LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
@@ -40,7 +44,7 @@ pub struct Site<S> {
     desk: Desk,
     index: usize,
     /// `None` when the worker has taken its last client: the endpoint must not stay open for its sake.
-    socket: Option<S>,
+    socket: Option<Arc<S>>,
     /// The slot of the first worker: 1 where the leader keeps slot 0 for itself.
     first_slot: usize,
     /// Where the search for the next client's slot begins.
@@ -53,7 +57,7 @@ pub struct Site<S> {
 }
 
 /// A socket that workers can share.
-pub trait Endpoint: AsFd + Sized + Send {
+pub trait Endpoint: AsFd + Sized + Send + Sync {
     /// Another handle of the same socket.
     fn share(&self) -> io::Result<Self>;
 }
@@ -79,7 +83,7 @@ impl<S: Endpoint> Site<S> {
         Self {
             desk,
             index: 0,
-            socket: Some(socket),
+            socket: Some(Arc::new(socket)),
             first_slot: 0,
             next_seat: 0,
             descriptor_limit: None,
@@ -123,7 +127,7 @@ impl<S: Endpoint> Site<S> {
     }
 
     fn worker(&self, index: usize, role: Role) -> io::Result<Self> {
-        Ok(self.place(index, role, self.socket.as_ref().map(Endpoint::share).transpose()?))
+        Ok(self.place(index, role, self.socket.as_ref().map(|socket| socket.share()).transpose()?))
     }
 
     fn place(&self, index: usize, role: Role, socket: Option<S>) -> Self {
@@ -132,7 +136,7 @@ impl<S: Endpoint> Site<S> {
         Self {
             desk: Desk { slot, role, ..self.desk },
             index,
-            socket,
+            socket: socket.map(Arc::new),
             first_slot: 0,
             next_seat: 0,
             descriptor_limit: None,
@@ -239,6 +243,11 @@ impl<S: Endpoint> Site<S> {
         !self.has_left()
     }
 
+    /// Closes this copy of the endpoint: a child must not keep it open.
+    pub fn leave(&mut self) {
+        self.socket = None;
+    }
+
     /// Whether a loop should watch the endpoint now: not in a pause, and not for a moment after accept(2) found no
     /// descriptor, for it would find none again at once (seen: 439,000 errors in 2 s).
     pub fn is_open(&self) -> bool {
@@ -294,6 +303,14 @@ impl<S: Endpoint> Site<S> {
         if self.drain().is_some_and(|drain| Instant::now() > drain.partial_end() + LAST_CLIENTS) {
             self.socket = None;
         }
+    }
+
+    /// A slot for one client. Few clients share few slots, so that the page stays small; many are not searched from the
+    /// beginning.
+    fn take_seat(&mut self) -> Option<usize> {
+        let from = if self.desk.endpoint.seated() < FEW { 0 } else { self.next_seat };
+        self.next_seat = self.desk.endpoint.take_seat(from, std::process::id())?;
+        Some(self.next_seat)
     }
 
     fn strike(&self) {
@@ -404,12 +421,11 @@ impl Site<StreamListener> {
 
     fn accept_apart(&mut self, role: Role) -> io::Result<Option<Visit>> {
         let Some(newcomer) = self.accept_stream(true)? else { return Ok(None) };
-        let Some(seat) = self.desk.endpoint.take_seat(self.next_seat, std::process::id()) else {
+        let Some(seat) = self.take_seat() else {
             self.turn_away(&newcomer.stream, Rejected::MaxConnections);
             linger(newcomer.stream);
             return Ok(None);
         };
-        self.next_seat = seat;
         let slot = self.desk.endpoint.slot(seat);
         let desk = Desk { slot, role, tenure: Tenure::Client, ..self.desk };
         Ok(Some(newcomer.visit(desk)))
@@ -551,6 +567,27 @@ impl Site<DatagramSocket> {
         self.desk.page.settings.max_question() + 1
     }
 
+    /// As [`Self::receive`], for a datagram that will have a thread of its own.
+    pub fn receive_for_thread(&mut self) -> io::Result<Option<Errand>> {
+        self.receive_apart(Role::Thread)
+    }
+
+    /// As [`Self::receive`], for a datagram that will have a process of its own; the leader must
+    /// [`vacate`](Site::vacate) its seat when the process has ended.
+    pub fn receive_for_process(&mut self) -> io::Result<Option<Errand>> {
+        self.receive_apart(Role::Child)
+    }
+
+    fn receive_apart(&mut self, role: Role) -> io::Result<Option<Errand>> {
+        let (Some(letter), Some(socket)) = (self.receive()?, self.socket.clone()) else { return Ok(None) };
+        let Some(seat) = self.take_seat() else {
+            self.desk.slot.dropped[Dropped::WouldBlock as usize].add(1);
+            return Ok(None);
+        };
+        let desk = Desk { slot: self.desk.endpoint.slot(seat), role, tenure: Tenure::Client, ..self.desk };
+        Ok(Some(Errand { letter, desk, socket, seat }))
+    }
+
     /// sendto(2): answers a datagram, after whatever the answer costs.
     pub fn answer(&self, letter: &Letter) {
         if let crate::Wants::ToWait(until) = letter.wants() {
@@ -562,7 +599,55 @@ impl Site<DatagramSocket> {
     /// sendto(2): answers a datagram whose costs are paid.
     pub fn answer_now(&self, letter: &Letter) {
         if let Some(socket) = &self.socket {
-            letter.send(self.desk, socket);
+            self.answer_from(socket, letter);
+        }
+    }
+
+    pub(crate) fn answer_from(&self, socket: &DatagramSocket, letter: &Letter) {
+        letter.send(self.desk, socket);
+    }
+
+    /// Another handle of the endpoint's socket.
+    pub(crate) fn copy(&self) -> Option<DatagramSocket> {
+        self.socket.as_ref()?.try_clone().ok()
+    }
+}
+
+/// A datagram that somebody else than its receiver answers. It counts in a slot of its own.
+#[derive(Debug)]
+pub struct Errand {
+    letter: Letter,
+    desk: Desk,
+    socket: Arc<DatagramSocket>,
+    seat: usize,
+}
+
+impl Errand {
+    /// The number of its slot.
+    pub const fn seat(&self) -> usize {
+        self.seat
+    }
+
+    /// sendto(2): answers it, after whatever the answer costs.
+    pub fn answer(self) {
+        if let crate::Wants::ToWait(until) = self.letter.wants() {
+            thread::sleep(until.saturating_duration_since(Instant::now()));
+        }
+        self.letter.send(self.desk, &self.socket);
+    }
+
+    /// Another process has it now: frees this copy, and counts nothing.
+    pub fn abandon(self) {
+        // The seat is taken back when that process has ended.
+        drop(self);
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        // The seat of a process is taken back by its parent: it may also die without a word.
+        if self.desk.role == Role::Thread {
+            self.desk.endpoint.leave_seat(self.desk.slot);
         }
     }
 }

@@ -111,9 +111,12 @@ fn every_row_of_the_streams_table() {
     }
 }
 
+/// A datagram, whether it was cut off, its sender's port, and what becomes of it.
+type DatagramRow = (&'static [u8], bool, Option<u16>, Result<&'static str, Dropped>);
+
 #[test]
 fn every_row_of_the_datagrams_table() {
-    let rows: [(&[u8], bool, Option<u16>, Result<&str, Dropped>); 11] = [
+    let rows: [DatagramRow; 11] = [
         (b"", false, None, Err(Dropped::Empty)),
         (b"Simple is better than?", true, None, Err(Dropped::Truncated)),
         (b"Simple is better than? ", false, None, Err(Dropped::NoQuestion)),

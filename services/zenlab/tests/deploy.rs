@@ -46,7 +46,7 @@ fn server_services() -> Vec<(String, String)> {
             .match_indices("\n  ")
             .find(|(at, _)| !rest[at + 3..].starts_with(' '))
             .map_or(rest.len(), |(at, _)| at);
-        *text = rest[..next].to_owned();
+        rest[..next].clone_into(text);
     }
     found.retain(|(_, text)| text.contains("*server\n"));
     found

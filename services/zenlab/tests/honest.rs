@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 
 use support::client::{A, Q, Stream};
-use support::{Server, for_each, registry, wait_for};
+use support::{Server, descendants, for_each, registry, wait_for};
 
 /// Ways of waiting for many: an architecture has one of them at the most.
 const WAITS: [&str; 7] = ["select", "pselect6", "poll", "ppoll", "epoll_wait", "epoll_pwait", "io_uring_enter"];
@@ -35,11 +35,10 @@ fn proof(name: &str) -> Option<Proof> {
         "single_threaded" | "thread_pool" | "worker_queue" | "prefork" => &[ACCEPT, &["recvfrom"]],
         "thread_per_connection" => &[ACCEPT, THREAD],
         "fork_per_connection" => &[ACCEPT, PROCESS],
-        "socketserver" => &[ACCEPT, &["poll", "ppoll"]],
         "socketserver_threading" => &[ACCEPT, &["poll", "ppoll"], THREAD],
         "socketserver_forking" => &[ACCEPT, &["poll", "ppoll"], PROCESS],
         "select" => &[ACCEPT, &["select", "pselect6"]],
-        "poll" => &[ACCEPT, &["poll", "ppoll"]],
+        "poll" | "socketserver" => &[ACCEPT, &["poll", "ppoll"]],
         "epoll" | "epoll_sharded" | "callbacks" | "coroutines" | "tokio_current_thread" | "tokio_multi_thread" => {
             &[ACCEPT, EPOLL]
         }
@@ -65,6 +64,10 @@ fn each_architecture_makes_its_own_calls_and_no_rivals() {
     }
     for_each(registry(), |architecture| {
         let server = Server::start_on(&architecture.name, &["tcp"], &[]);
+        wait_for("all workers to be there", || {
+            let workers = &server.endpoint("tcp")["workers"];
+            (architecture.workers == "ignored" || workers["running"] == workers["wanted"]).then_some(())
+        });
         let trace = server.directory.0.join("trace");
         let mut strace = attach(&server, &trace);
         for _ in 0..20 {
@@ -83,9 +86,13 @@ fn each_architecture_makes_its_own_calls_and_no_rivals() {
 }
 
 fn attach(server: &Server, trace: &std::path::Path) -> Child {
-    let leader = server.leader("tcp").to_string();
+    let leader = server.leader("tcp") as u32;
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-p", &leader, "-o"]).arg(trace);
+    command.args(["-f", "-qq", "-o"]).arg(trace);
+    // It follows those who are born from now on, and threads; children that are there already it must be told.
+    for pid in [vec![leader], descendants(leader)].concat() {
+        command.args(["-p", &pid.to_string()]);
+    }
     let strace = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("strace starts");
     wait_for("strace to have begun", || std::fs::metadata(trace).is_ok_and(|trace| trace.len() > 0).then_some(()));
     strace
@@ -95,7 +102,10 @@ fn attach(server: &Server, trace: &std::path::Path) -> Child {
 fn count(trace: &str) -> BTreeMap<String, usize> {
     let mut calls = BTreeMap::new();
     for line in trace.lines() {
-        let Some((_, call)) = line.split_once(' ') else { continue };
+        let Some((_, call)) = line.split_once(' ').filter(|(_, call)| !call.trim_start().starts_with(['-', '+']))
+        else {
+            continue;
+        };
         let name = call.trim_start().split('(').next().unwrap_or_default();
         let name = name.strip_prefix("<... ").map_or(name, |resumed| resumed.split(' ').next().unwrap_or_default());
         *calls.entry(name.to_owned()).or_insert(0) += 1;

@@ -342,7 +342,7 @@ fn the_settings_file_is_read_again_on_sighup() {
 fn at_the_limit_of_descriptors_clients_wait_and_the_admin_api_answers() {
     each(|architecture| {
         let server = Server::start_with(&architecture.name, &["tcp"], &["idle_timeout=60s"], |command| {
-            limit_descriptors(command, 128)
+            limit_descriptors(command, 128);
         });
         let mut clients: Vec<_> = (0..200).map(|_| Stream::connect(&server, "tcp")).collect();
         if !architecture.per_worker {

@@ -1,0 +1,76 @@
+//! Python's `socketserver` framework with its forking mix-in: a process for each request, datagrams as well.
+//!
+//! **Costs**: those of `fork_per_connection`, and a call more for each client (poll before accept). A process for each
+//! datagram costs many times the answer.
+//! **Choose it** for few, long requests that must be kept apart. `max_children` bounds them; the next one waits.
+//! **Watch** on the dashboard: processes, CPU per question, beside `fork_per_connection`.
+//! **Chapter**: "The SocketServer Framework", `ForkingMixIn`, and its limitation "resource management".
+
+use ::socketserver::{ForkingMixIn, Server};
+use chassis::{Architecture, Capacity, DatagramSocket, Endpoint, Errand, Family, Site, StreamListener, Visit, Workers};
+
+use crate::socketserver::{Client, Letter, Requested, TICK};
+
+pub const ARCHITECTURE: Architecture = Architecture {
+    name: "socketserver_forking",
+    summary: "Python's framework with ForkingMixIn: a process for each request",
+    offset: 8,
+    family: Family::Framework,
+    stream: Some(|site| {
+        let clients = Requested { site, take: Site::accept_for_process };
+        let server = Server::new::<Client>(clients).with(forking());
+        server.on_service_actions(Requested::goes_on).serve_forever(TICK)
+    }),
+    datagram: Some(|site| {
+        let letters = Requested { site, take: Site::receive_for_process };
+        let server = Server::new::<Letter>(letters).with(forking());
+        server.on_service_actions(Requested::goes_on).serve_forever(TICK)
+    }),
+    workers: Workers::Ignored("each request has a process of its own"),
+    capacity: Capacity::Connections(CHILDREN),
+};
+
+/// How many processes there may be: as many as clients may be served.
+const CHILDREN: usize = 512;
+
+fn forking<S: Endpoint, R: Apart<Socket = S>>() -> ForkingMixIn<Requested<S, R>> {
+    ForkingMixIn::new(CHILDREN)
+}
+
+/// A request that may be handled in another process, and counts in a slot of its own then.
+pub(crate) trait Apart: Send + Sized + 'static {
+    type Socket: Endpoint;
+    fn seat(&self) -> Option<usize>;
+    fn abandon(self);
+    fn refuse(self, site: &Site<Self::Socket>);
+}
+
+impl Apart for Visit {
+    type Socket = StreamListener;
+
+    fn seat(&self) -> Option<usize> {
+        Self::seat(self)
+    }
+
+    fn abandon(self) {
+        Self::abandon(self);
+    }
+
+    fn refuse(self, site: &Site<StreamListener>) {
+        site.send_away(self);
+    }
+}
+
+impl Apart for Errand {
+    type Socket = DatagramSocket;
+
+    fn seat(&self) -> Option<usize> {
+        Some(Self::seat(self))
+    }
+
+    fn abandon(self) {
+        Self::abandon(self);
+    }
+
+    fn refuse(self, _: &Site<DatagramSocket>) {}
+}
