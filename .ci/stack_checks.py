@@ -1,5 +1,5 @@
 #!/usr/bin/env -S python3 -B
-"""What must hold of the running stack. Every wait is for a state; no timing is asserted."""
+"""What must hold of the running stack: `.ci/stack_checks.py [CHECK…]`. Every wait is for a state; no timing is asserted."""
 
 import json
 import math
@@ -72,6 +72,10 @@ def wait_for(what, holds, patience=PATIENCE):
     raise AssertionError(f"{what}: not after {patience} s; last: {last}")
 
 
+class WrongAnswer(Exception):
+    """Never to be tried again."""
+
+
 class Stack:
     def __init__(self):
         services = json.loads(compose("config", "--format", "json"))["services"]
@@ -98,6 +102,11 @@ class Stack:
         return ask(self.servers[name]["admin"] + "/readyz")[0] == 200
 
 
+def same(heard, answer):
+    if heard != answer:
+        raise WrongAnswer(f"{heard} instead of {answer}")
+
+
 def converse(port):
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         for question, answer in QUESTIONS:
@@ -107,7 +116,13 @@ def converse(port):
                 part = client.recv(64)
                 assert part, f"closed after {heard}"
                 heard += part
-            assert heard == answer, heard
+            same(heard, answer)
+
+
+def echo(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"hello")
+        same(client.recv(64), b"hello")
 
 
 def datagrams(port):
@@ -116,26 +131,27 @@ def datagrams(port):
             client.settimeout(5)
             client.connect(("127.0.0.1", port))
             client.send(question)
-            assert client.recv(64) == answer
+            same(client.recv(64), answer)
 
 
 def all_answer(stack):
     for name, server in stack.servers.items():
-        if server["echo"]:
-            with socket.create_connection(("127.0.0.1", server["tcp"]), timeout=10) as client:
-                client.sendall(b"hello")
-                assert client.recv(64) == b"hello", name
-            continue
-        converse(server["tcp"])
-        if server["udp"]:
-            wait_for(f"{name} over UDP", lambda port=server["udp"]: datagrams(port) is None, 30)
+        wait_for(f"{name} over TCP", lambda: (echo if server["echo"] else converse)(server["tcp"]) is None, 30)
+        if server["udp"] and not server["echo"]:
+            wait_for(f"{name} over UDP", lambda: datagrams(server["udp"]) is None, 30)
     return f"{len(stack.servers)} servers"
 
 
 def targets(stack):
     wanted = len(stack.servers) + 2
-    up = wait_for("targets up", lambda: (lambda found: found if len(found) == wanted and all(value == 1 for _, value in found) else None)(query("up")))
-    return f"{len(up)} targets up: the servers, the swarm, Prometheus"
+
+    def all_up():
+        found = query("up")
+        down = [metric["instance"] for metric, value in found if value != 1]
+        assert len(found) == wanted and not down, f"{len(found)} targets instead of {wanted}, down: {down}"
+        return found
+
+    return f"{len(wait_for('targets up', all_up))} targets up: the servers, the swarm, Prometheus"
 
 
 def thousand(stack):
@@ -250,11 +266,12 @@ def traces(stack):
 def main():
     stack = Stack()
     failed = []
-    for check in (all_answer, targets, thousand, settings, lifecycle, traces, every_panel):
+    checks = (all_answer, targets, thousand, settings, lifecycle, traces, every_panel)
+    for check in [check for check in checks if check.__name__ in sys.argv[1:] or not sys.argv[1:]]:
         began = time.monotonic()
         try:
             print(f"ok      {check.__name__}: {check(stack)} ({time.monotonic() - began:.0f} s)", flush=True)
-        except (AssertionError, OSError, subprocess.CalledProcessError, KeyError, StopIteration) as error:
+        except (AssertionError, WrongAnswer, OSError, subprocess.CalledProcessError, LookupError, StopIteration, TypeError, ValueError) as error:
             failed.append(check.__name__)
             print(f"FAILED  {check.__name__}: {error} {getattr(error, 'stderr', '')}", flush=True)
     sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
