@@ -63,6 +63,8 @@ enum Command {
     Start(operate::orders::Start),
     /// End a server
     Shutdown(operate::shutdown::Args),
+    /// Let a conversation, a worker or a data plane fail, to see who is harmed
+    Crash(operate::crash::Args),
     /// Load some architectures harder than the others
     Spotlight(spotlight::Args),
     /// Exit 0 if a URL answers 200 (for images without a shell)
@@ -96,6 +98,7 @@ fn run(command: &Command) -> Outcome {
         Command::Drain(args) => operate::drain::run(args),
         Command::Start(args) => args.run(),
         Command::Shutdown(args) => operate::shutdown::run(args),
+        Command::Crash(args) => operate::crash::run(args),
         Command::Spotlight(args) => spotlight::run(args),
         Command::Health(args) => health::run(args),
         Command::Doctor(args) => Ok(doctor::run(args)),

@@ -1,6 +1,7 @@
 //! The operator's hands: commands that ask or order running servers over their admin APIs.
 
 pub mod config;
+pub mod crash;
 pub mod drain;
 pub mod orders;
 pub mod shutdown;
