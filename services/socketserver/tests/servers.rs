@@ -195,9 +195,9 @@ fn datagrams_are_answered_in_turn_and_in_threads() {
         client.connect(address).unwrap();
         client.send(b"hello").unwrap();
         if threading {
-            handle_one(server.with(ThreadingMixIn::default()))
+            handle_one(server.with(ThreadingMixIn::default()));
         } else {
-            handle_one(server)
+            handle_one(server);
         }
         let mut answer = [0; 8];
         let bytes = client.recv(&mut answer).unwrap();
