@@ -17,7 +17,9 @@ use crate::visit::Visit;
 /// [`tend`](Self::tend) once a turn for those whose time is up. Nothing here waits.
 #[derive(Default)]
 pub struct Crowd {
-    visits: HashMap<RawFd, Visit>,
+    /// The kernel gives the lowest free number, so they lie close together: a list is a map without hashing.
+    visits: Vec<Option<Visit>>,
+    count: usize,
     timers: BinaryHeap<Reverse<(Instant, RawFd)>>,
     next_round: Option<Instant>,
 }
@@ -33,30 +35,35 @@ pub struct Change {
 
 impl Crowd {
     /// Whether nobody is there.
-    pub fn is_empty(&self) -> bool {
-        self.visits.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// How many are there.
-    pub fn len(&self) -> usize {
-        self.visits.len()
+    pub const fn len(&self) -> usize {
+        self.count
     }
 
     /// Takes a client in, who wants to be heard.
     pub fn welcome(&mut self, visit: Visit) -> RawFd {
         let client = visit.as_raw_fd();
-        self.visits.insert(client, visit);
+        let place = client as usize;
+        if self.visits.len() <= place {
+            self.visits.resize_with(place + 1, || None);
+        }
+        self.visits[place] = Some(visit);
+        self.count += 1;
         client
     }
 
     /// The client with this descriptor.
     pub fn get(&self, client: RawFd) -> Option<&Visit> {
-        self.visits.get(&client)
+        self.visits.get(client as usize)?.as_ref()
     }
 
     /// Everybody with what they want.
     pub fn iter(&self) -> impl Iterator<Item = (&Visit, Wants)> {
-        self.visits.values().map(|visit| (visit, visit.wants()))
+        self.visits.iter().flatten().map(|visit| (visit, visit.wants()))
     }
 
     /// Does for a client what it wants, as far as that is possible without waiting. A client that wants to leave is gone.
@@ -91,15 +98,19 @@ impl Crowd {
     }
 
     fn overdue(&self, now: Instant) -> Vec<RawFd> {
-        self.visits.iter().filter(|(_, visit)| visit.deadline() <= now).map(|(&client, _)| client).collect()
+        self.visits.iter().flatten().filter(|visit| visit.deadline() <= now).map(AsRawFd::as_raw_fd).collect()
     }
 
     fn go_on(&mut self, client: RawFd, step: impl FnOnce(&mut Visit) -> Wants) -> Option<Change> {
-        let visit = self.visits.get_mut(&client)?;
+        let place = self.visits.get_mut(client as usize)?;
+        let visit = place.as_mut()?;
         let wanted = visit.wants();
         let wants = step(visit);
         match wants {
-            Wants::ToLeave => drop(self.visits.remove(&client)),
+            Wants::ToLeave => {
+                *place = None;
+                self.count -= 1;
+            }
             Wants::ToWait(until) if wants != wanted => self.timers.push(Reverse((until, client))),
             _ => {}
         }

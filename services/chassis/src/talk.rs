@@ -280,6 +280,11 @@ impl Talk {
         self.desk
     }
 
+    /// When something last happened in the conversation.
+    pub(crate) const fn moment(&self) -> Instant {
+        self.stalled_since
+    }
+
     /// Whether the server closes first, so that the stream must [`linger`](crate::linger()).
     pub const fn closes_first(&self) -> bool {
         matches!(
@@ -302,8 +307,7 @@ impl Talk {
             return;
         }
         for number in self.asked..self.asked + u64::from(self.answers) {
-            let exchange = self.origin.exchange(number);
-            if exchange.is_sampled(one_in) {
+            if let Some(exchange) = self.origin.sampled(number, one_in) {
                 let sent = trace::send(Record {
                     exchange,
                     started: unix_ns().saturating_sub(took.as_nanos() as u64),

@@ -23,6 +23,8 @@ pub struct Visit {
     talk: Talk,
     /// Only ever `None` while it is dropped.
     stream: Option<Stream>,
+    /// When we last looked at the clock.
+    now: Instant,
     /// The receive timeout that the socket has.
     tick: Duration,
     /// Whether the last read filled the buffer, so that more may lie in the socket.
@@ -33,7 +35,7 @@ pub struct Visit {
 
 impl Visit {
     pub(crate) const fn new(talk: Talk, stream: Stream) -> Self {
-        Self { talk, stream: Some(stream), tick: TICK, filled: false, waits_long: false }
+        Self { now: talk.moment(), talk, stream: Some(stream), tick: TICK, filled: false, waits_long: false }
     }
 
     /// Serves this one client to the end, waiting for it wherever it keeps us waiting.
@@ -53,8 +55,7 @@ impl Visit {
     }
 
     fn wait_and_hear(&mut self) -> Wants {
-        let now = Instant::now();
-        let left = self.talk.deadline().saturating_duration_since(now);
+        let left = self.talk.deadline().saturating_duration_since(self.now);
         if left.is_zero() {
             return self.hear_or_end();
         }
@@ -62,7 +63,9 @@ impl Visit {
             return self.talk.failed(&error);
         }
         let wants = self.hear();
-        desk::tick(Instant::now());
+        // Whoever has said something was looked at with the clock in hand; a reading for each question would be felt.
+        self.now = if wants == Wants::ToHear { Instant::now() } else { self.talk.moment() };
+        desk::tick(self.now);
         wants
     }
 

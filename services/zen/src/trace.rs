@@ -12,6 +12,9 @@ use crate::Transport;
 /// Seconds in which a client's address names one connection.
 const EPOCH: u64 = 600;
 
+/// What the low half of a trace id is mixed with.
+const LOW: u64 = 2;
+
 /// The part of a trace identity that all exchanges of one connection share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin(u64);
@@ -43,11 +46,22 @@ impl Origin {
         Self(feed(begin(transport, unix_seconds), name))
     }
 
+    /// Question `number` (from 0) of this connection, if it is one of the one in `one_in` that are traced; 0 traces none.
+    pub fn sampled(self, number: u64, one_in: u64) -> Option<Exchange> {
+        // The low half decides, the ids stay evenly spread.
+        let is_sampled = one_in != 0 && mix(self.seed(number) ^ LOW).is_multiple_of(one_in);
+        is_sampled.then(|| self.exchange(number))
+    }
+
+    fn seed(self, number: u64) -> u64 {
+        mix(self.0 ^ mix(number))
+    }
+
     /// Question `number` (from 0) of this connection.
     pub fn exchange(self, number: u64) -> Exchange {
-        let seed = mix(self.0 ^ mix(number));
+        let seed = self.seed(number);
         let high = mix(seed ^ 1);
-        let low = mix(seed ^ 2);
+        let low = mix(seed ^ LOW);
         Exchange {
             trace_id: (u128::from(high) << 64 | u128::from(low)).max(1),
             client_span: mix(seed ^ 3).max(1),

@@ -1,5 +1,6 @@
 //! The settings that may change while a server serves, as every worker reads them.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -112,6 +113,10 @@ pub struct Live {
     pub drain_timeout: Duration,
 }
 
+thread_local! {
+    static SEEN: Cell<Option<(*const Settings, Live)>> = const { Cell::new(None) };
+}
+
 impl Settings {
     /// Replaces values, all at once, and counts a new generation. Only one process may: the supervisor before the first
     /// fork, then the control plane.
@@ -148,8 +153,20 @@ impl Settings {
         (slot.value.load(Ordering::Relaxed), Source::from_number(slot.source.load(Ordering::Relaxed)))
     }
 
-    /// All values, of one generation.
+    /// All values, of one generation. Each thread keeps those that it has seen last, so that this costs a question one load.
     pub fn live(&self) -> Live {
+        let (page, generation) = (std::ptr::from_ref(self), self.generation());
+        match SEEN.get() {
+            Some((known, live)) if known == page && live.generation == generation => live,
+            _ => {
+                let live = self.read_whole();
+                SEEN.set(Some((page, live)));
+                live
+            }
+        }
+    }
+
+    fn read_whole(&self) -> Live {
         loop {
             let before = self.writing.load(Ordering::Acquire);
             let live = self.read();
