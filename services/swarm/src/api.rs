@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use admin::{Guard, Problem, body};
 use axum::body::Body;
@@ -19,8 +19,8 @@ use crate::plan::Plan;
 use crate::service::{Settings, Shared};
 use crate::tally::{Ledger, Outcome, Snapshot};
 
-/// How often the recent quantiles of the status begin anew.
-const RECENT: Duration = Duration::from_secs(5);
+/// How long the periods are of which the status tells.
+const PERIOD: Duration = Duration::from_secs(5);
 
 /// Path, methods, and what they do.
 const ROUTES: [(&str, &str, &str); 9] = [
@@ -57,7 +57,7 @@ pub(crate) fn run(shared: Arc<Shared>, registry: Registry, listener: TcpListener
     runtime.block_on(async {
         let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
         if let Ok(listener) = listener {
-            tokio::join!(admin::serve(listener, router(api.clone()), guard, |_| {}), api.renew_recent());
+            tokio::join!(admin::serve(listener, router(api.clone()), guard, |_| {}), api.begin_periods());
         }
     });
 }
@@ -78,13 +78,13 @@ fn router(api: Arc<Api>) -> Router {
 }
 
 impl Api {
-    /// The status' quantiles are those of the last seconds.
-    async fn renew_recent(&self) {
+    /// The status' rates and quantiles are those of the last seconds.
+    async fn begin_periods(&self) {
         loop {
-            tokio::time::sleep(RECENT).await;
+            tokio::time::sleep(PERIOD).await;
             for (at, target) in self.shared.targets.iter().enumerate() {
                 for endpoint in &target.endpoints {
-                    self.shared.tally(at, endpoint.transport).forget_recent();
+                    self.shared.tally(at, endpoint.transport).begin_period(Instant::now());
                 }
             }
         }
@@ -105,6 +105,9 @@ async fn livez() -> Json<Value> {
 }
 
 async fn readyz(State(api): Access) -> Answer {
+    if let Some(fault) = api.shared.fault() {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", fault));
+    }
     if api.shared.is_paused() {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", "paused"));
     }
@@ -146,26 +149,27 @@ async fn put_plan(State(api): Access, request: Request<Body>) -> Answer {
 async fn patch_plan(State(api): Access, request: Request<Body>) -> Answer {
     change(&api, request, |present, patch| {
         let mut document = present;
-        merge(&mut document, patch);
+        merge(&mut document, patch, &json!(Plan::default()));
         document
     })
     .await
 }
 
-/// A merge patch (RFC 7396); `null` brings back the default.
-fn merge(document: &mut Value, patch: Value) {
+/// A merge patch (RFC 7396), but that `null` brings back the default where there is one.
+fn merge(document: &mut Value, patch: Value, defaults: &Value) {
     let (Value::Object(members), Value::Object(patch)) = (&mut *document, &patch) else {
         *document = patch;
         return;
     };
-    let defaults = json!(Plan::default());
     for (name, value) in patch {
-        match value {
-            Value::Null => {
-                let default = defaults.get(name).or_else(|| defaults["spotlight"].get(name)).cloned();
-                members.insert(name.clone(), default.unwrap_or_default());
+        let default = defaults.get(name);
+        match (value, default) {
+            (Value::Null, None) => drop(members.remove(name)),
+            (Value::Null, Some(default)) => drop(members.insert(name.clone(), default.clone())),
+            _ => {
+                let member = members.entry(name.clone()).or_insert(Value::Null);
+                merge(member, value.clone(), default.unwrap_or(&Value::Null));
             }
-            _ => merge(members.entry(name.clone()).or_insert(Value::Null), value.clone()),
         }
     }
 }
@@ -200,7 +204,7 @@ fn condition(api: &Api, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
 }
 
 fn stale(generation: u64) -> Problem {
-    let detail = format!("the present generation is \"{generation}\": plan or spotlight have changed meanwhile");
+    let detail = format!("the present generation is \"{generation}\": the plan has changed meanwhile");
     Problem::new(StatusCode::PRECONDITION_FAILED, "stale", "Changed meanwhile", detail)
 }
 
@@ -214,9 +218,12 @@ async fn status(State(api): Access) -> Json<Value> {
         |places: Vec<usize>| places.into_iter().map(|at| api.shared.targets[at].name.clone()).collect::<Vec<_>>();
     Json(json!({
         "paused": api.shared.is_paused(),
+        "saturated": api.shared.is_saturated(),
+        "fault": api.shared.fault(),
         "spotlight": names(api.shared.lit()),
         "targets": snapshots.iter().map(show).collect::<Vec<_>>(),
         "ledger": ledger(&whole),
+        "laws": laws(&whole),
         "balanced": whole.is_balanced(),
     }))
 }
@@ -226,11 +233,21 @@ fn show(snapshot: &Snapshot) -> Value {
     value["target"] = snapshot.target.clone().into();
     value["transport"] = snapshot.transport.into();
     value["target_rate"] = snapshot.target_rate.into();
+    value["rate"] = json!(snapshot.rate);
+    value["unasked"] = snapshot.unasked.into();
     value["connections"] = snapshot.connections.into();
     value["p50_us"] = json!(snapshot.p50_us);
     value["p99_us"] = json!(snapshot.p99_us);
+    value["service_p50_us"] = json!(snapshot.service_p50_us);
+    value["service_p99_us"] = json!(snapshot.service_p99_us);
+    value["laws"] = laws(&snapshot.ledger);
     value["balanced"] = snapshot.balanced.into();
     value
+}
+
+/// Whether each of the two laws holds: every planned question is accounted for, and every one that was asked.
+fn laws(ledger: &Ledger) -> Value {
+    json!({"planned": ledger.plans_balance(), "sent": ledger.answers_balance()})
 }
 
 fn ledger(ledger: &Ledger) -> Value {

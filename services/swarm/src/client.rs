@@ -57,6 +57,8 @@ pub(crate) struct Question {
 /// A client of one endpoint.
 pub(crate) struct Client {
     socket: Socket,
+    /// Answers may come in parts; a datagram is one whole answer.
+    is_stream: bool,
     pub lane: usize,
     pub role: Role,
     pub phase: Phase,
@@ -102,6 +104,7 @@ impl Client {
         let (bound, origin) = name(&socket, transport, place, traced)?;
         let mut client = Self {
             socket,
+            is_stream: transport.is_stream(),
             lane,
             role,
             phase: Phase::Open,
@@ -156,11 +159,16 @@ impl Client {
 
     /// Reads what has come.
     pub fn hear(&mut self) -> Heard {
+        if !self.is_stream {
+            self.heard_bytes = 0;
+        }
         loop {
             let room = &mut self.heard[self.heard_bytes..];
             match (&self.socket).read(room) {
                 Ok(0) if room.is_empty() => return Heard::End(Outcome::WrongAnswer),
-                Ok(0) => return if self.question.is_some() { Heard::End(Outcome::Eof) } else { Heard::Closed },
+                Ok(0) if self.is_stream => {
+                    return if self.question.is_some() { Heard::End(Outcome::Eof) } else { Heard::Closed };
+                }
                 Ok(bytes) => {
                     self.heard_bytes += bytes;
                     return self.judge();
@@ -174,16 +182,19 @@ impl Client {
         }
     }
 
+    /// What was heard so far, byte for byte. A datagram that is not the whole answer is a wrong one.
     fn judge(&self) -> Heard {
         let heard = &self.heard[..self.heard_bytes];
-        // An answer without a question.
-        let Some(question) = self.question else { return Heard::End(Outcome::WrongAnswer) };
+        let Some(question) = self.question else {
+            // A server that is full says so before it is asked; anything else that nobody has asked for is wrong.
+            return if heard == error::BUSY.as_bytes() { Heard::Closed } else { Heard::End(Outcome::WrongAnswer) };
+        };
         let wanted = QUESTIONS[question.which].answer.as_bytes();
         if heard == wanted {
             Heard::End(Outcome::Ok)
         } else if heard == error::BUSY.as_bytes() {
             Heard::End(Outcome::Refused)
-        } else if wanted.starts_with(heard) || error::BUSY.as_bytes().starts_with(heard) {
+        } else if self.is_stream && (wanted.starts_with(heard) || error::BUSY.as_bytes().starts_with(heard)) {
             Heard::Part
         } else {
             Heard::End(Outcome::WrongAnswer)

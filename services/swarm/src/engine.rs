@@ -1,8 +1,8 @@
 //! One thread, one epoll loop, every client.
 //!
 //! Lane by lane, the schedule says when something should happen; the engine does it then, or as soon after as it can, and
-//! says how late it was. It waits with nanosecond timeouts (`epoll_pwait2`): a generator that waits for whole milliseconds
-//! measures itself.
+//! says how late it was. A timer descriptor in the epoll set ends its waits to the nanosecond: a generator that waits for whole
+//! milliseconds, as epoll_wait(2) does, measures itself.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 use zen::{Address, QUESTIONS, Transport};
 
 use crate::client::{Client, Heard, Phase, Place, Question, Role, outcome_of};
@@ -21,7 +22,7 @@ use crate::plan::{Kind, Load};
 use crate::schedule::Schedule;
 use crate::service::Shared;
 use crate::spans::SpanRecord;
-use crate::tally::{Outcome, Tally};
+use crate::tally::{Outcome, Seen, Tally};
 
 /// The longest that the engine waits before it looks at the plan and at deadlines.
 const TICK: Duration = Duration::from_millis(50);
@@ -34,6 +35,14 @@ const MOST_WAITING: usize = 4096;
 
 /// Between two attempts to open a connection that is held, after a failure: doubling up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// What stands for the timer in the epoll set, where clients have their numbers.
+const TIMER: u64 = u64::MAX;
+
+/// How long the engine's own business is watched before it is judged, and the part of that time from which on the engine is
+/// what limits the load.
+const BUSINESS: Duration = Duration::from_secs(1);
+const SATURATED: f64 = 0.9;
 
 /// One endpoint's load.
 struct Lane {
@@ -57,6 +66,8 @@ struct Lane {
 pub(crate) struct Engine {
     shared: Arc<Shared>,
     set: OwnedFd,
+    /// Ends a wait; set anew for each, so it is never read.
+    timer: OwnedFd,
     clients: Vec<Option<Client>>,
     vacant: Vec<usize>,
     lanes: Vec<Lane>,
@@ -64,13 +75,25 @@ pub(crate) struct Engine {
     timeout: Duration,
     trace_one_in: u64,
     next_round: Instant,
+    was_paused: bool,
+    business: Business,
+}
+
+/// How much of its time the engine has waited.
+struct Business {
+    since: Instant,
+    waited: Duration,
 }
 
 impl Engine {
     pub fn new(shared: Arc<Shared>) -> io::Result<Self> {
+        let set = epoll::create(CreateFlags::CLOEXEC)?;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        epoll::add(&set, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
         Ok(Self {
             shared,
-            set: epoll::create(CreateFlags::CLOEXEC)?,
+            set,
+            timer,
             clients: Vec::new(),
             vacant: Vec::new(),
             lanes: Vec::new(),
@@ -78,6 +101,8 @@ impl Engine {
             timeout: Duration::from_secs(5),
             trace_one_in: 0,
             next_round: Instant::now(),
+            was_paused: false,
+            business: Business { since: Instant::now(), waited: Duration::ZERO },
         })
     }
 
@@ -100,7 +125,13 @@ impl Engine {
     fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         self.follow_plan();
         let now = Instant::now();
-        if !self.shared.is_paused() {
+        let is_paused = self.shared.is_paused();
+        if self.was_paused && !is_paused {
+            // What would have been asked during the pause is not asked now.
+            self.lanes.iter_mut().for_each(|lane| lane.schedule.skip_to(now));
+        }
+        self.was_paused = is_paused;
+        if !is_paused {
             for lane in 0..self.lanes.len() {
                 self.work(lane, now)?;
             }
@@ -116,17 +147,14 @@ impl Engine {
         self.timeout = wanted.timeout;
         self.trace_one_in = wanted.trace_one_in;
         let now = Instant::now();
-        for lane in &mut self.lanes {
-            lane.over = true;
-        }
+        let was_over: Vec<bool> = self.lanes.iter_mut().map(|lane| std::mem::replace(&mut lane.over, true)).collect();
         let count = wanted.loads.len().max(1) as f64;
+        self.shared.tell_rates(&wanted.loads);
         for (at, load) in wanted.loads.into_iter().enumerate() {
-            self.shared.tally(load.target, load.endpoint.transport).lock().rate = load.rate;
-            match self.lanes.iter_mut().find(|lane| lane.is_the_same(&load)) {
+            match self.lanes.iter().position(|lane| lane.is_the_same(&load)) {
                 Some(lane) => {
-                    lane.schedule.set_rate(lane_rate(&load), now);
-                    lane.over = false;
-                    lane.load = load;
+                    let comes_back = was_over.get(lane).copied().unwrap_or(false);
+                    self.lanes[lane].follow(load, comes_back, now);
                 }
                 // Many lanes of the same rate must not all come at once.
                 None => self.lanes.push(Lane::new(load, now, at as f64 / count)),
@@ -139,9 +167,7 @@ impl Engine {
         for at in 0..self.lanes.len() {
             if self.lanes[at].over {
                 self.drop_waiting(at);
-                for id in std::mem::take(&mut self.lanes[at].free) {
-                    self.forget(id);
-                }
+                self.remove_free(at, 0);
                 self.remove_silent(at, 0);
             }
         }
@@ -185,6 +211,7 @@ impl Engine {
             seen.ledger.planned += questions;
             if full {
                 seen.ledger.dropped += questions;
+                self.fail_in_window(&mut seen, lane, questions);
                 return Ok(());
             }
             // The attempt to connect is the first question's.
@@ -213,6 +240,7 @@ impl Engine {
         seen.ledger.planned += 1;
         if full {
             seen.ledger.dropped += 1;
+            self.fail_in_window(&mut seen, lane, 1);
             return;
         }
         seen.ledger.waiting += 1;
@@ -227,7 +255,16 @@ impl Engine {
                 Err(_) => self.lanes[lane].back_off(now),
             }
         }
+        self.remove_free(lane, self.lanes[lane].load.connections);
         Ok(())
+    }
+
+    /// Closes held connections beyond those that are wanted, as far as they are free; others follow once they are.
+    fn remove_free(&mut self, lane: usize, wanted: usize) {
+        while self.lanes[lane].regulars > wanted {
+            let Some(id) = self.lanes[lane].free.pop() else { return };
+            self.forget(id);
+        }
     }
 
     fn ask_waiting(&mut self, lane: usize, now: Instant) -> io::Result<()> {
@@ -331,6 +368,10 @@ impl Engine {
         self.lanes[lane].retry_after = RETRY.0;
         if has_question {
             self.ask(id)
+        } else if self.lanes[lane].over {
+            // It was still connecting when its lane ended.
+            self.forget(id);
+            Ok(())
         } else if is_regular {
             self.lanes[lane].free.push(id);
             Ok(())
@@ -356,15 +397,38 @@ impl Engine {
         let wait = due
             .map_or(TICK, |due| due.saturating_duration_since(now))
             .min(self.next_round.saturating_duration_since(now));
-        let timeout = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
-        match epoll::wait(&self.set, spare_capacity(events), Some(&timeout)) {
+        match epoll::wait(&self.set, spare_capacity(events), self.set_timer(wait)?.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        for event in events.drain(..) {
+        self.judge_own_business(now);
+        for event in events.drain(..).filter(|event| event.data.u64() != TIMER) {
             self.advance(event.data.u64() as usize)?;
         }
         Ok(())
+    }
+
+    /// Sets the timer; gives the timeout for the wait, which is none, or zero where there is nothing to wait for.
+    fn set_timer(&self, wait: Duration) -> io::Result<Option<Timespec>> {
+        const ZERO: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if wait.is_zero() {
+            return Ok(Some(ZERO));
+        }
+        let it_value = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &Itimerspec { it_interval: ZERO, it_value })?;
+        Ok(None)
+    }
+
+    /// Tells how much of its time the engine is busy; `wait_began` is when the wait that is over began.
+    fn judge_own_business(&mut self, wait_began: Instant) {
+        let now = Instant::now();
+        self.business.waited += now.saturating_duration_since(wait_began);
+        let watched = now.saturating_duration_since(self.business.since);
+        if watched >= BUSINESS {
+            let waited = self.business.waited.as_secs_f64() / watched.as_secs_f64();
+            self.shared.set_saturated(waited < 1.0 - SATURATED);
+            self.business = Business { since: now, waited: Duration::ZERO };
+        }
     }
 
     fn advance(&mut self, id: usize) -> io::Result<()> {
@@ -373,17 +437,22 @@ impl Engine {
         if client.phase == Phase::Connecting {
             let transport = self.lanes[client.lane].load.endpoint.transport;
             return match client.finish_connecting(transport, traced) {
-                Ok(()) => {
-                    epoll::modify(&self.set, &*client, EventData::new_u64(id as u64), EventFlags::IN)?;
-                    self.is_there(id)
-                }
+                Ok(()) => match epoll::modify(&self.set, &*client, EventData::new_u64(id as u64), EventFlags::IN) {
+                    Ok(()) => self.is_there(id),
+                    Err(error) => self.lose(id, outcome_of(&error.into())),
+                },
                 Err(error) => self.lose(id, outcome_of(&error)),
             };
         }
+        let lane = client.lane;
         match client.hear() {
             Heard::Part => Ok(()),
             Heard::End(outcome) if client.question.is_some() => self.end_question(id, outcome, Instant::now()),
-            Heard::End(outcome) => self.lose(id, outcome),
+            Heard::End(outcome) => {
+                // Nobody has asked, so it is no question's outcome.
+                self.tally(lane).lock().unasked += 1;
+                self.lose(id, outcome)
+            }
             Heard::Closed => self.lose(id, Outcome::Eof),
         }
     }
@@ -438,10 +507,17 @@ impl Engine {
             seen.response.record(response);
             seen.service.record(now.saturating_duration_since(question.sent.unwrap_or(question.planned)));
             if let Some(window) = seen.window.as_mut().filter(|_| self.lanes[lane].load.is_spotlight) {
-                window.response.saturating_record(response.as_nanos() as u64);
+                window.response.record(response);
             }
-        } else if let Some(window) = seen.window.as_mut().filter(|_| self.lanes[lane].load.is_spotlight) {
-            window.failed += 1;
+        } else {
+            self.fail_in_window(&mut seen, lane, 1);
+        }
+    }
+
+    /// Questions of the spotlight that got no right answer, for whatever reason.
+    fn fail_in_window(&self, seen: &mut Seen, lane: usize, questions: u64) {
+        if let Some(window) = seen.window.as_mut().filter(|_| self.lanes[lane].load.is_spotlight) {
+            window.failed += questions;
         }
     }
 
@@ -456,6 +532,7 @@ impl Engine {
         let mut seen = self.tally(lane).lock();
         seen.ledger.waiting -= questions;
         seen.ledger.unsent += questions;
+        self.fail_in_window(&mut seen, lane, questions);
     }
 
     fn trace(&self, id: usize, question: Question, outcome: Outcome, now: Instant) {
@@ -514,12 +591,16 @@ impl Engine {
             return;
         }
         self.next_round = now + TICK;
-        let is_overdue = |client: &Client| client.question.is_some_and(|question| question.deadline <= now);
+        let timeout = self.timeout;
+        let is_overdue = |client: &Client| match client.question {
+            Some(question) => question.deadline <= now,
+            None => client.phase == Phase::Connecting && client.began + timeout <= now,
+        };
         let overdue: Vec<_> =
             (0..self.clients.len()).filter(|&id| self.clients[id].as_ref().is_some_and(is_overdue)).collect();
         for id in overdue {
             // Only closing can fail here, and that is what is wanted.
-            let _ = self.end_question(id, Outcome::Timeout, now);
+            let _ = self.lose(id, Outcome::Timeout);
         }
     }
 
@@ -561,6 +642,16 @@ impl Lane {
     fn is_the_same(&self, load: &Load) -> bool {
         (self.load.target, self.load.kind, self.load.is_spotlight) == (load.target, load.kind, load.is_spotlight)
             && self.load.endpoint == load.endpoint
+    }
+
+    /// Goes on with this load. One that comes back forgets what was due while it was not there.
+    fn follow(&mut self, load: Load, comes_back: bool, now: Instant) {
+        if comes_back {
+            self.schedule.skip_to(now);
+        }
+        self.schedule.set_rate(lane_rate(&load), now);
+        self.over = false;
+        self.load = load;
     }
 
     fn back_off(&mut self, now: Instant) {

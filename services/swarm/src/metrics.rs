@@ -22,7 +22,7 @@ const G: MetricType = MetricType::GAUGE;
 const H: MetricType = MetricType::HISTOGRAM;
 
 /// Every metric of the swarm.
-const METRICS: [Entry; 27] = [
+const METRICS: [Entry; 29] = [
     Entry("zen_swarm_requests_total", C, "Questions that were asked, by what became of them."),
     Entry("zen_swarm_planned_total", C, "Questions that should have been asked."),
     Entry("zen_swarm_sent_total", C, "Questions that were asked; an attempt to connect for one counts."),
@@ -49,6 +49,7 @@ const METRICS: [Entry; 27] = [
     Entry("zen_swarm_waiting", G, "Questions whose turn has not come, or that wait for a free connection."),
     Entry("zen_swarm_connections", G, "Open connections."),
     Entry("zen_swarm_late_sends_total", C, "Questions that were asked more than a millisecond late."),
+    Entry("zen_swarm_unasked_total", C, "Answers that came while nothing was asked."),
     Entry("zen_swarm_spotlight", G, "1 for the architectures that are loaded harder now."),
     Entry("zen_swarm_last_window_rate", G, "Right answers a second in the architecture's last spotlight window."),
     Entry(
@@ -62,8 +63,13 @@ const METRICS: [Entry; 27] = [
     Entry("zen_swarm_last_window_failures_ratio", G, "Part of the questions in that window that got no right answer."),
     Entry("zen_swarm_last_window_age_seconds", G, "Since that window ended."),
     Entry("zen_swarm_cpu_seconds_total", C, "CPU time of the swarm itself."),
+    Entry(
+        "zen_swarm_saturated",
+        G,
+        "Whether the swarm has been busy nearly all the time lately: what is measured then is the swarm.",
+    ),
     Entry("zen_swarm_paused", G, "Whether the swarm is paused."),
-    Entry("zen_swarm_plan_generation", G, "How often plan or spotlight have changed."),
+    Entry("zen_swarm_plan_generation", G, "The plan's generation: how often it has been changed, and one."),
     Entry("zen_swarm_spans_dropped_total", C, "Exchanges to be traced that nobody took in time."),
     Entry("zen_swarm_build_info", G, "Always 1."),
 ];
@@ -119,6 +125,7 @@ fn put_seen(sheet: &mut Sheet, labels: Labels<'_>, seen: &Seen) {
     sheet.put("zen_swarm_waiting", labels, ledger.waiting as f64);
     sheet.put("zen_swarm_connections", labels, seen.connections as f64);
     sheet.put("zen_swarm_late_sends_total", labels, seen.late as f64);
+    sheet.put("zen_swarm_unasked_total", labels, seen.unasked as f64);
     sheet.put_times("zen_swarm_request_duration_seconds", labels, &seen.response);
     sheet.put_times("zen_swarm_service_duration_seconds", labels, &seen.service);
     sheet.put_times("zen_swarm_send_lag_seconds", labels, &seen.lag);
@@ -142,6 +149,7 @@ impl Books {
         let usage = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
         let (_, generation) = self.shared.plan();
         sheet.put("zen_swarm_cpu_seconds_total", &[], usage.tv_sec as f64 + usage.tv_nsec as f64 / 1e9);
+        sheet.put("zen_swarm_saturated", &[], f64::from(u8::from(self.shared.is_saturated())));
         sheet.put("zen_swarm_paused", &[], f64::from(u8::from(self.shared.is_paused())));
         sheet.put("zen_swarm_plan_generation", &[], generation as f64);
         sheet.put("zen_swarm_spans_dropped_total", &[], self.shared.spans_dropped.load(Ordering::Relaxed) as f64);
@@ -151,13 +159,20 @@ impl Books {
 
 fn put_results(sheet: &mut Sheet, labels: Labels<'_>, results: &Results) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    sheet.put("zen_swarm_last_window_rate", labels, results.rate);
-    sheet.put("zen_swarm_last_window_cpu_seconds_per_request", labels, results.cpu_per_question);
-    sheet.put("zen_swarm_last_window_p50_seconds", labels, results.p50);
-    sheet.put("zen_swarm_last_window_p99_seconds", labels, results.p99);
-    sheet.put("zen_swarm_last_window_p999_seconds", labels, results.p999);
-    sheet.put("zen_swarm_last_window_failures_ratio", labels, results.failures);
-    sheet.put("zen_swarm_last_window_age_seconds", labels, now - results.ended);
+    for (name, value) in [
+        ("zen_swarm_last_window_rate", results.rate),
+        ("zen_swarm_last_window_cpu_seconds_per_request", results.cpu_per_question),
+        ("zen_swarm_last_window_p50_seconds", results.p50),
+        ("zen_swarm_last_window_p99_seconds", results.p99),
+        ("zen_swarm_last_window_p999_seconds", results.p999),
+        ("zen_swarm_last_window_failures_ratio", results.failures),
+        ("zen_swarm_last_window_age_seconds", now - results.ended),
+    ] {
+        // What is not known is left out: NaN would spoil every sum it comes into.
+        if value.is_finite() {
+            sheet.put(name, labels, value);
+        }
+    }
 }
 
 /// Values by metric.

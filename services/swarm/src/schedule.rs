@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+/// A gap of a year or more is no rate.
+const LONGEST_GAP: Duration = Duration::from_hours(365 * 24);
+
 /// Instants at a constant rate. The schedule goes on whatever the clients do: that is the point of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
@@ -32,6 +35,15 @@ impl Schedule {
         self.gap = fresh;
     }
 
+    /// Forgets the instants that came while nobody was to be asked; what follows keeps its place in time.
+    pub fn skip_to(&mut self, now: Instant) {
+        let missed = now.saturating_duration_since(self.next);
+        if let Some(gap) = self.gap.filter(|_| !missed.is_zero()) {
+            let into_gap = Duration::from_nanos((missed.as_nanos() % gap.as_nanos()) as u64);
+            self.next = now + gap.saturating_sub(into_gap);
+        }
+    }
+
     /// The next instant.
     pub fn next(&self) -> Option<Instant> {
         self.gap.map(|_| self.next)
@@ -49,8 +61,10 @@ impl Schedule {
     }
 }
 
+/// Never nothing, so that an instant that has been taken is not due again; a rate so low that its gap has no end is none.
 fn gap(rate: f64) -> Option<Duration> {
-    (rate > 0.0).then(|| Duration::from_secs_f64(1.0 / rate))
+    let gap = Duration::try_from_secs_f64(1.0 / rate).ok()?;
+    (rate > 0.0 && gap < LONGEST_GAP).then(|| gap.max(Duration::from_nanos(1)))
 }
 
 #[cfg(test)]
@@ -65,6 +79,25 @@ mod tests {
         let due: Vec<_> = std::iter::from_fn(|| schedule.take(late)).collect();
         assert_eq!(due.len(), 101);
         assert_eq!(due[50], start + Duration::from_millis(50));
+    }
+
+    #[test]
+    fn what_was_skipped_does_not_come_back() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(100.0, start, 0.5);
+        let later = start + Duration::from_millis(3_001);
+        schedule.skip_to(later);
+        assert_eq!(schedule.take(later), None);
+        assert_eq!(schedule.next(), Some(start + Duration::from_millis(3_005)), "it keeps its place in time");
+        schedule.skip_to(later);
+        assert_eq!(schedule.next(), Some(start + Duration::from_millis(3_005)), "nothing was missed");
+    }
+
+    #[test]
+    fn rates_that_make_no_sense_are_never() {
+        for rate in [0.0, -1.0, f64::MIN_POSITIVE, f64::NAN] {
+            assert_eq!(Schedule::new(rate, Instant::now(), 0.5).next(), None, "{rate}");
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub struct Settings {
 /// A running swarm.
 pub struct Service {
     shared: Arc<Shared>,
-    engine: JoinHandle<io::Result<()>>,
+    engine: JoinHandle<()>,
     spotlight: JoinHandle<()>,
     spans: Option<JoinHandle<()>>,
     address: SocketAddr,
@@ -52,9 +52,15 @@ pub struct Service {
 pub(crate) struct Shared {
     pub targets: Vec<Target>,
     plan: Mutex<Planned>,
+    /// Counts the changes of the plan: what If-Match asks for.
     generation: AtomicU64,
+    /// Counts the changes of plan and spotlight: what the engine looks at.
+    changes: AtomicU64,
     paused: AtomicBool,
     stopping: AtomicBool,
+    saturated: AtomicBool,
+    /// Why the engine has ended unasked.
+    fault: Mutex<Option<String>>,
     tallies: Vec<[Tally; Transport::ALL.len()]>,
     addresses: Mutex<HashMap<(String, u16), SocketAddr>>,
     pub results: Mutex<Vec<Option<Results>>>,
@@ -93,7 +99,12 @@ impl Service {
         engine::remove_stale_sockets(&settings.plan.loads(&settings.targets, &[]));
         let spans = spans::start(&settings.otlp_endpoint, &shared)?;
         let engine = Engine::new(shared.clone())?;
-        let engine = Builder::new().name("engine".into()).spawn(move || engine.run())?;
+        let shared_by_engine = shared.clone();
+        let engine = Builder::new().name("engine".into()).spawn(move || {
+            if let Err(error) = engine.run() {
+                shared_by_engine.fail(format!("the engine has ended: {error}"));
+            }
+        })?;
         let director = shared.clone();
         let spotlight = Builder::new().name("spotlight".into()).spawn(move || spotlight::direct(&director))?;
         let resolver = shared.clone();
@@ -137,8 +148,11 @@ impl Shared {
         Self {
             plan: Mutex::new(Planned { plan, lit: Vec::new() }),
             generation: AtomicU64::new(1),
+            changes: AtomicU64::new(1),
             paused: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            saturated: AtomicBool::new(false),
+            fault: Mutex::new(None),
             tallies: targets.iter().map(|_| Default::default()).collect(),
             addresses: Mutex::default(),
             results: Mutex::new(vec![None; targets.len()]),
@@ -167,13 +181,14 @@ impl Shared {
             return Err(generation);
         }
         planned.plan = plan;
+        self.changes.fetch_add(1, Ordering::AcqRel);
         Ok(self.generation.fetch_add(1, Ordering::AcqRel) + 1)
     }
 
     /// Moves the spotlight.
     pub fn light(&self, lit: Vec<usize>) {
         self.planned().lit = lit;
-        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Who is in the spotlight.
@@ -181,13 +196,13 @@ impl Shared {
         self.planned().lit.clone()
     }
 
-    /// What the engine should do, if that has changed since generation `seen`.
+    /// What the engine should do, if that has changed since change number `seen`.
     pub fn loads_since(&self, seen: &mut u64) -> Option<Wanted> {
-        if self.generation.load(Ordering::Acquire) == *seen {
+        if self.changes.load(Ordering::Acquire) == *seen {
             return None;
         }
         let planned = self.planned();
-        *seen = self.generation.load(Ordering::Acquire);
+        *seen = self.changes.load(Ordering::Acquire);
         Some(Wanted {
             loads: planned.plan.loads(&self.targets, &planned.lit),
             timeout: Duration::from_secs_f64(planned.plan.timeout_seconds),
@@ -209,6 +224,35 @@ impl Shared {
             }
         }
         snapshots
+    }
+
+    /// Writes down what is asked for: an endpoint in the spotlight is asked twice over.
+    pub fn tell_rates(&self, loads: &[Load]) {
+        for (at, target) in self.targets.iter().enumerate() {
+            for endpoint in &target.endpoints {
+                let of_this = |load: &&Load| (load.target, load.endpoint.transport) == (at, endpoint.transport);
+                self.tally(at, endpoint.transport).lock().rate =
+                    loads.iter().filter(of_this).map(|load| load.rate).sum();
+            }
+        }
+    }
+
+    /// Whether the engine itself limits the load: then the figures are about the swarm, not about a server.
+    pub fn is_saturated(&self) -> bool {
+        self.saturated.load(Ordering::Relaxed)
+    }
+
+    pub fn set_saturated(&self, saturated: bool) {
+        self.saturated.store(saturated, Ordering::Relaxed);
+    }
+
+    /// Why nobody is asked any more, if that is so and nobody wanted it.
+    pub fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn fail(&self, fault: String) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
     }
 
     pub fn is_paused(&self) -> bool {

@@ -11,7 +11,7 @@ use zen::Transport;
 
 use crate::plan::{Mode, Plan};
 use crate::service::Shared;
-use crate::tally::{Window, exact};
+use crate::tally::Window;
 
 /// How often the director looks whether the plan has changed.
 const LOOK: Duration = Duration::from_millis(100);
@@ -47,6 +47,10 @@ struct Use {
 pub(crate) fn direct(shared: &Shared) {
     let mut turn = 0;
     while !shared.is_stopping() {
+        if shared.is_paused() {
+            thread::sleep(LOOK);
+            continue;
+        }
         let (plan, _) = shared.plan();
         let lit = next(&plan, shared, turn);
         turn += 1;
@@ -67,7 +71,7 @@ fn next(plan: &Plan, shared: &Shared, turn: usize) -> Vec<usize> {
     }
 }
 
-/// One turn: lets it settle, then watches, then writes down what was seen. A changed plan ends it without results.
+/// One turn: lets it settle, then watches, then writes down what was seen. A changed plan or a pause ends it without results.
 fn hold(shared: &Shared, plan: &Plan, lit: &[usize]) {
     let turn = Duration::from_secs_f64(plan.spotlight.turn_seconds);
     if !rest(shared, plan, turn.mul_f64(SETTLING)) || lit.is_empty() {
@@ -85,11 +89,11 @@ fn hold(shared: &Shared, plan: &Plan, lit: &[usize]) {
     }
 }
 
-/// Waits; false if the plan has changed or the swarm stops meanwhile.
+/// Waits; false if the plan has changed, or the swarm has been paused or stopped meanwhile.
 fn rest(shared: &Shared, plan: &Plan, time: Duration) -> bool {
     let end = Instant::now() + time;
     while Instant::now() < end {
-        if shared.is_stopping() || shared.plan().0 != *plan {
+        if shared.is_stopping() || shared.is_paused() || shared.plan().0 != *plan {
             return false;
         }
         thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
@@ -99,15 +103,15 @@ fn rest(shared: &Shared, plan: &Plan, time: Duration) -> bool {
 
 fn begin(shared: &Shared, target: usize) -> Option<Use> {
     let before = used(shared, target);
-    shared.tally(target, Transport::Tcp).lock().window = Some(Window { response: exact(), failed: 0 });
+    shared.tally(target, Transport::Tcp).lock().window = Some(Window::default());
     before
 }
 
 fn end(shared: &Shared, target: usize, before: Option<Use>, took: Duration) -> Results {
     let window = shared.tally(target, Transport::Tcp).lock().window.take();
     let after = used(shared, target);
-    let (response, failed) = window.map_or_else(|| (exact(), 0), |window| (window.response, window.failed));
-    let quantile = |q| if response.is_empty() { f64::NAN } else { response.value_at_quantile(q) as f64 / 1e9 };
+    let Window { response, failed } = window.unwrap_or_default();
+    let quantile = |q| response.quantile(q).map_or(f64::NAN, |ns| ns / 1e9);
     let answered = response.len();
     Results {
         ended: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),

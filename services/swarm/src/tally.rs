@@ -1,7 +1,7 @@
 //! What was seen, for each target and transport.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -83,10 +83,19 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// `planned = sent + unsent + dropped + waiting`, and `sent = outcomes + in flight`.
-    pub fn is_balanced(&self) -> bool {
+    /// Whether every question that should be asked is accounted for: `planned = sent + unsent + dropped + waiting`.
+    pub const fn plans_balance(&self) -> bool {
         self.planned == self.sent + self.unsent + self.dropped + self.waiting
-            && self.sent == self.outcomes.iter().sum::<u64>() + self.in_flight
+    }
+
+    /// Whether every question that was asked is accounted for: `sent = outcomes + in flight`.
+    pub fn answers_balance(&self) -> bool {
+        self.sent == self.outcomes.iter().sum::<u64>() + self.in_flight
+    }
+
+    /// Whether both laws hold.
+    pub fn is_balanced(&self) -> bool {
+        self.plans_balance() && self.answers_balance()
     }
 
     /// Right answers.
@@ -116,24 +125,54 @@ impl Ledger {
     }
 }
 
+/// The longest duration that quantiles tell from longer ones, in nanoseconds.
+const LONGEST: u64 = 60_000_000_000;
+
+/// Durations, exact to three digits, in nanoseconds. It grows with the longest duration seen, 111 kB for a minute at the most,
+/// so that an endpoint that nobody asks costs nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Exact(Histogram<u32>);
+
+impl Default for Exact {
+    fn default() -> Self {
+        Self(Histogram::new(3).unwrap_or_else(|_| unreachable!("three digits are allowed")))
+    }
+}
+
+impl Exact {
+    /// Counts one duration; more than a minute counts as a minute.
+    pub fn record(&mut self, time: Duration) {
+        let ns = (time.as_nanos() as u64).clamp(1, LONGEST);
+        // It has just been made to fit.
+        let _ = self.0.record(ns);
+    }
+
+    /// In nanoseconds; none if nothing was counted.
+    pub fn quantile(&self, q: f64) -> Option<f64> {
+        (!self.0.is_empty()).then(|| self.0.value_at_quantile(q) as f64)
+    }
+
+    /// How many durations were counted.
+    pub fn len(&self) -> u64 {
+        self.0.len()
+    }
+}
+
 /// Durations, counted for Prometheus and kept exactly for quantiles.
 #[derive(Debug, Clone)]
 pub(crate) struct Times {
     pub buckets: [u64; 38],
     pub sum: Duration,
-    /// Since the last time that quantiles were asked for: three digits, in nanoseconds.
-    pub recent: Histogram<u64>,
+    /// Those of the present period.
+    recent: Exact,
+    /// Those of the last period that is over.
+    last: Exact,
 }
 
 impl Default for Times {
     fn default() -> Self {
-        Self { buckets: [0; 38], sum: Duration::ZERO, recent: exact() }
+        Self { buckets: [0; 38], sum: Duration::ZERO, recent: Exact::default(), last: Exact::default() }
     }
-}
-
-/// A histogram of three digits from a nanosecond to a minute.
-pub(crate) fn exact() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 60_000_000_000, 3).unwrap_or_else(|_| unreachable!("the bounds are right"))
 }
 
 impl Times {
@@ -141,7 +180,17 @@ impl Times {
         let ns = time.as_nanos() as u64;
         self.buckets[BOUNDS.partition_point(|&bound| bound < ns)] += 1;
         self.sum += time;
-        self.recent.saturating_record(ns.max(1));
+        self.recent.record(time);
+    }
+
+    /// A quantile of the last period, or of the present one while there is no other, in microseconds.
+    fn quantile(&self, q: f64) -> Option<f64> {
+        self.last.quantile(q).or_else(|| self.recent.quantile(q)).map(|ns| ns / 1e3)
+    }
+
+    fn renew(&mut self) {
+        std::mem::swap(&mut self.recent, &mut self.last);
+        self.recent.0.reset();
     }
 }
 
@@ -160,16 +209,30 @@ pub(crate) struct Seen {
     pub lag: Times,
     pub connect: Times,
     pub connections: u64,
+    /// Questions a second that are asked for.
     pub rate: f64,
     pub late: u64,
+    /// Answers that came while nothing was asked.
+    pub unasked: u64,
     /// The spotlight's present window.
     pub window: Option<Window>,
+    period: Period,
+}
+
+/// The time of which status tells, so that it tells of now and not of ever since.
+#[derive(Debug, Clone, Copy, Default)]
+struct Period {
+    /// When the present one began, and how many right answers there had been.
+    began: Option<(Instant, u64)>,
+    /// Right answers a second in the last one that is over.
+    rate: Option<f64>,
 }
 
 /// A part of a spotlight's turn.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Window {
-    pub response: Histogram<u64>,
+    pub response: Exact,
+    /// Questions that got no right answer, those included that were not asked.
     pub failed: u64,
 }
 
@@ -184,12 +247,20 @@ pub struct Snapshot {
     pub ledger: Ledger,
     /// Questions a second that are asked for.
     pub target_rate: f64,
+    /// Right answers a second lately, once that is known.
+    pub rate: Option<f64>,
+    /// Answers that came while nothing was asked.
+    pub unasked: u64,
     /// Open connections.
     pub connections: u64,
     /// Median of the latest responses in microseconds, if there were any.
     pub p50_us: Option<f64>,
     /// 99th percentile of the latest responses in microseconds.
     pub p99_us: Option<f64>,
+    /// Median from asking to the answer in microseconds.
+    pub service_p50_us: Option<f64>,
+    /// 99th percentile from asking to the answer in microseconds.
+    pub service_p99_us: Option<f64>,
     /// Whether both laws hold.
     pub balanced: bool,
 }
@@ -199,28 +270,110 @@ impl Tally {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The present figures; the quantiles are of the time since `take_recent` was last set.
+    /// The present figures; rate and quantiles are those of the last period, see [`Self::begin_period`].
     pub fn snapshot(&self, target: &str, transport: &'static str) -> Snapshot {
         let seen = self.lock();
-        let quantile =
-            |q| (!seen.response.recent.is_empty()).then(|| seen.response.recent.value_at_quantile(q) as f64 / 1e3);
         Snapshot {
             target: target.into(),
             transport,
             ledger: seen.ledger,
             target_rate: seen.rate,
+            rate: seen.period.rate,
+            unasked: seen.unasked,
             connections: seen.connections,
-            p50_us: quantile(0.5),
-            p99_us: quantile(0.99),
+            p50_us: seen.response.quantile(0.5),
+            p99_us: seen.response.quantile(0.99),
+            service_p50_us: seen.service.quantile(0.5),
+            service_p99_us: seen.service.quantile(0.99),
             balanced: seen.ledger.is_balanced(),
         }
     }
 
-    /// Begins a new time for the recent quantiles.
-    pub fn forget_recent(&self) {
+    /// Ends the period of which the status tells, and begins the next.
+    pub fn begin_period(&self, now: Instant) {
         let seen = &mut *self.lock();
         for times in [&mut seen.response, &mut seen.service, &mut seen.lag, &mut seen.connect] {
-            times.recent.reset();
+            times.renew();
         }
+        let ok = seen.ledger.ok();
+        seen.period.rate = seen.period.began.map(|(began, before)| {
+            (ok - before) as f64 / now.saturating_duration_since(began).as_secs_f64().max(f64::MIN_POSITIVE)
+        });
+        seen.period.began = Some((now, ok));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Durations from a microsecond to ten seconds, the same each time.
+    fn samples() -> Vec<Duration> {
+        let mut seed = 1_u64;
+        let next = |_| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let ten_to_the = (seed >> 40) as f64 / f64::from(1 << 24) * 7.0;
+            Duration::from_secs_f64(1e-6 * 10_f64.powf(ten_to_the))
+        };
+        (0..20_000).map(next).collect()
+    }
+
+    #[test]
+    fn quantiles_are_those_of_a_sort() {
+        let mut samples = samples();
+        let mut times = Times::default();
+        for &time in &samples {
+            times.record(time);
+        }
+        samples.sort_unstable();
+        for q in [0.0, 0.01, 0.5, 0.9, 0.99, 0.999, 1.0] {
+            let place = ((q * samples.len() as f64).ceil() as usize).clamp(1, samples.len()) - 1;
+            let (sorted, counted) = (samples[place].as_secs_f64() * 1e6, times.quantile(q).unwrap());
+            assert!((counted - sorted).abs() <= sorted * 1e-3 + 1e-3, "{q}: {counted} is not {sorted}");
+        }
+    }
+
+    #[test]
+    fn buckets_count_what_lies_at_and_below_their_bound() {
+        let samples = samples();
+        let mut times = Times::default();
+        for &time in &samples {
+            times.record(time);
+        }
+        let mut cumulative = 0;
+        for (bound, count) in BOUNDS.iter().zip(times.buckets) {
+            cumulative += count;
+            assert_eq!(cumulative, samples.iter().filter(|time| time.as_nanos() as u64 <= *bound).count() as u64);
+        }
+        assert_eq!(cumulative + times.buckets[37], samples.len() as u64);
+        assert_eq!(times.sum, samples.iter().sum());
+    }
+
+    #[test]
+    fn a_period_tells_of_itself_alone() {
+        let tally = Tally::default();
+        let start = Instant::now();
+        tally.begin_period(start);
+        tally.lock().response.record(Duration::from_secs(1));
+        tally.lock().ledger.outcomes[Outcome::Ok as usize] = 30;
+        tally.begin_period(start + Duration::from_secs(2));
+        let first = tally.snapshot("a", "tcp");
+        assert_eq!(first.rate, Some(15.0));
+        assert!((first.p50_us.unwrap() - 1e6).abs() < 1e3, "{first:?}");
+        tally.begin_period(start + Duration::from_secs(3));
+        let second = tally.snapshot("a", "tcp");
+        assert_eq!((second.rate, second.p50_us), (Some(0.0), None));
+    }
+
+    #[test]
+    fn books_that_do_not_add_up_are_told_from_those_that_do() {
+        let mut ledger =
+            Ledger { planned: 6, sent: 3, unsent: 1, dropped: 1, waiting: 1, in_flight: 1, outcomes: [0; 7] };
+        ledger.outcomes[Outcome::Ok as usize] = 2;
+        assert!(ledger.plans_balance() && ledger.answers_balance() && ledger.is_balanced());
+        ledger.planned += 1;
+        assert!(!ledger.plans_balance() && ledger.answers_balance() && !ledger.is_balanced());
+        ledger.sent += 1;
+        assert!(ledger.plans_balance() && !ledger.answers_balance() && !ledger.is_balanced());
     }
 }

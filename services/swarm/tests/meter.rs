@@ -1,84 +1,16 @@
 //! The meter, tried on servers whose behaviour is known.
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+mod support;
+
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use swarm::{Kind, Ledger, Mode, Outcome, Plan, Service, Settings, Snapshot, Target};
-use zen::{Endpoint, QUESTIONS, Transport};
-
-const PATIENCE: Duration = Duration::from_secs(30);
-
-fn spawn(work: impl FnOnce() + Send + 'static) {
-    thread::Builder::new().spawn(work).unwrap();
-}
-
-/// Serves each TCP client in a thread of its own by `serve`.
-fn tcp(serve: fn(TcpStream)) -> Endpoint {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = Endpoint::host(Transport::Tcp, "127.0.0.1", listener.local_addr().unwrap().port());
-    spawn(move || {
-        for client in listener.incoming().flatten() {
-            spawn(move || serve(client));
-        }
-    });
-    endpoint
-}
-
-/// Answers every question by `answer`; `None` closes.
-fn answer_by(mut client: TcpStream, mut answer: impl FnMut(usize, &'static str) -> Option<String>) {
-    let mut buffer = [0; 64];
-    let mut asked = 0;
-    while let Ok(bytes) = client.read(&mut buffer)
-        && bytes > 0
-    {
-        let known = QUESTIONS.iter().find(|aphorism| aphorism.question.as_bytes() == &buffer[..bytes]).unwrap();
-        let Some(text) = answer(asked, known.answer) else { return };
-        asked += 1;
-        if client.write_all(text.as_bytes()).is_err() {
-            return;
-        }
-    }
-}
-
-fn start(endpoint: Endpoint, change: impl FnOnce(&mut Plan)) -> Service {
-    let mut plan = Plan { steady_rate: 90.0, timeout_seconds: 0.4, trace_one_in: 0, ..Plan::default() };
-    plan.spotlight.mode = Mode::Off;
-    change(&mut plan);
-    Service::start(Settings {
-        admin: SocketAddr::from(([127, 0, 0, 1], 0)),
-        targets: vec![Target { name: "known".into(), endpoints: vec![endpoint], admin: None }],
-        plan,
-        token_file: None,
-        hosts: Vec::new(),
-        otlp_endpoint: String::new(),
-    })
-    .unwrap()
-}
-
-fn seen(service: &Service) -> Snapshot {
-    let snapshot = service.snapshots().remove(0);
-    assert!(snapshot.balanced, "the books do not balance: {:?}", snapshot.ledger);
-    snapshot
-}
-
-fn wait_for(service: &Service, what: &str, holds: impl Fn(&Ledger) -> bool) -> Snapshot {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let snapshot = seen(service);
-        if holds(&snapshot.ledger) {
-            return snapshot;
-        }
-        assert!(Instant::now() < deadline, "{what}: {:?}", snapshot.ledger);
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-const fn count(ledger: &Ledger, outcome: Outcome) -> u64 {
-    ledger.outcomes[outcome as usize]
-}
+use support::{answer_by, count, deaf, right, start, tcp, udp, wait_for, wait_for_snapshot};
+use swarm::{Kind, Mode, Outcome, Spotlight};
+use zen::{Endpoint, Transport};
 
 /// Waits for `outcome` to be seen often; nothing but that and right answers may be.
 fn sees(endpoint: Endpoint, outcome: Outcome) {
@@ -147,8 +79,8 @@ fn a_reset_is_a_reset() {
 
 #[test]
 fn nobody_there_is_a_refusal() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    sees(Endpoint::host(Transport::Tcp, "127.0.0.1", port), Outcome::Refused);
+    let (_deaf, address) = deaf();
+    sees(Endpoint::host(Transport::Tcp, "127.0.0.1", address.port()), Outcome::Refused);
 }
 
 #[test]
@@ -158,20 +90,71 @@ fn busy_is_a_refusal() {
 
 #[test]
 fn datagrams_that_are_lost_are_timeouts() {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let endpoint = Endpoint::host(Transport::Udp, "127.0.0.1", socket.local_addr().unwrap().port());
-    spawn(move || {
+    sees(udp(|number, right| if number.is_multiple_of(8) { vec![] } else { vec![right.into()] }), Outcome::Timeout);
+}
+
+#[test]
+fn a_datagram_that_comes_twice_is_a_wrong_answer_to_the_next_question() {
+    sees(udp(|_, right| vec![right.into(), right.into()]), Outcome::WrongAnswer);
+}
+
+#[test]
+fn two_datagrams_do_not_make_one_answer() {
+    sees(udp(|_, right| vec![right[..2].into(), right[2..].into()]), Outcome::WrongAnswer);
+}
+
+#[test]
+fn a_datagram_without_bytes_is_a_wrong_answer() {
+    sees(udp(|_, _| vec![String::new()]), Outcome::WrongAnswer);
+}
+
+#[test]
+fn a_datagram_to_nobody_is_refused() {
+    // A socket with a peer takes nothing from others.
+    let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+    other.connect(UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()).unwrap();
+    sees(Endpoint::host(Transport::Udp, "127.0.0.1", other.local_addr().unwrap().port()), Outcome::Refused);
+}
+
+#[test]
+fn an_answer_in_pieces_is_right() {
+    let pieces = |mut client: TcpStream| {
+        client.set_nodelay(true).unwrap();
         let mut buffer = [0; 64];
-        for number in 0_u32.. {
-            let (bytes, from) = socket.recv_from(&mut buffer).unwrap();
-            let known = QUESTIONS.iter().find(|aphorism| aphorism.question.as_bytes() == &buffer[..bytes]).unwrap();
-            // One in eight is lost.
-            if !number.is_multiple_of(8) {
-                socket.send_to(known.answer.as_bytes(), from).unwrap();
+        while let Ok(bytes) = client.read(&mut buffer)
+            && bytes > 0
+        {
+            for byte in right(&buffer[..bytes]).bytes() {
+                client.write_all(&[byte]).unwrap();
             }
         }
+    };
+    let service = start(tcp(pieces), |_| {});
+    wait_for(&service, "right answers", |ledger| ledger.ok() >= 30);
+    assert_eq!(service.stop().failed(), 0);
+}
+
+#[test]
+fn an_answer_that_nobody_has_asked_for_is_counted() {
+    let chatty = |mut client: TcpStream| {
+        let mut buffer = [0; 64];
+        while let Ok(bytes) = client.read(&mut buffer)
+            && bytes > 0
+        {
+            let sent = client.write_all(right(&buffer[..bytes]).as_bytes());
+            thread::sleep(Duration::from_millis(20));
+            if sent.and_then(|()| client.write_all(b"Ugly.")).is_err() {
+                return;
+            }
+        }
+    };
+    let service = start(tcp(chatty), |plan| {
+        plan.steady_rate = 0.0;
+        plan.spotlight =
+            Spotlight { mode: Mode::Fixed, kind: Kind::Held, connections: 1, rate: 5.0, ..plan.spotlight.clone() };
     });
-    sees(endpoint, Outcome::Timeout);
+    wait_for_snapshot(&service, "an unasked answer", |snapshot| snapshot.unasked >= 3);
+    assert!(service.stop().is_balanced());
 }
 
 #[test]
@@ -187,56 +170,11 @@ fn a_server_that_pauses_is_seen_from_the_instants_at_which_it_should_have_been_a
     let service = start(tcp(slow), |plan| {
         plan.steady_rate = 0.0;
         plan.timeout_seconds = 30.0;
-        plan.spotlight = swarm::Spotlight {
-            mode: Mode::Fixed,
-            kind: Kind::Held,
-            connections: 1,
-            rate: 100.0,
-            ..plan.spotlight.clone()
-        };
+        plan.spotlight =
+            Spotlight { mode: Mode::Fixed, kind: Kind::Held, connections: 1, rate: 100.0, ..plan.spotlight.clone() };
     });
     let snapshot = wait_for(&service, "answers", |ledger| ledger.ok() >= 60);
     assert!(snapshot.p99_us.unwrap() >= 100_000.0, "{snapshot:?}");
     assert!(snapshot.ledger.waiting > 0, "{snapshot:?}");
-    assert!(service.stop().is_balanced());
-}
-
-#[test]
-fn a_plan_is_refused_as_a_whole_with_the_place_of_its_fault() {
-    let service = start(tcp(|client| answer_by(client, |_, right| Some(right.into()))), |_| {});
-    let url = format!("http://{}/api/v1/plan", service.address());
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let patch = |tag: Option<&str>, body: &str| {
-        let mut request = agent.patch(&url).header("Content-Type", "application/json");
-        if let Some(tag) = tag {
-            request = request.header("If-Match", tag);
-        }
-        let mut response = request.send(body).unwrap();
-        let text = response.body_mut().read_to_string().unwrap();
-        (response.status().as_u16(), serde_json::from_str::<serde_json::Value>(&text).unwrap())
-    };
-    assert_eq!(patch(None, "{}").0, 428);
-    assert_eq!(patch(Some("\"0\""), "{}").0, 412);
-    for (body, pointer) in [
-        ("{\"steady_rate\": -1}", "/steady_rate"),
-        ("{\"steady_rate\": 1e9}", "/steady_rate"),
-        ("{\"spotlight\": {\"rate\": 1e9}}", "/spotlight/rate"),
-        ("{\"spotlight\": {\"targets\": [\"known\", \"elsewhere\"]}}", "/spotlight/targets/1"),
-        ("{\"steady_rate\": 5, \"spotlight\": {\"turn_seconds\": 0}}", "/spotlight/turn_seconds"),
-        ("{\"nothing\": 1}", ""),
-        ("{\"spotlight\": {\"mode\": \"dance\"}}", ""),
-    ] {
-        let (status, problem) = patch(Some("*"), body);
-        assert_eq!((status, problem["errors"][0]["pointer"].as_str()), (422, Some(pointer)), "{body}: {problem}");
-    }
-    let (status, plan) = patch(Some("*"), "{\"steady_rate\": 60, \"spotlight\": {\"targets\": [\"known\"]}}");
-    assert_eq!(
-        (status, plan["steady_rate"].as_f64(), plan["spotlight"]["targets"][0].as_str()),
-        (200, Some(60.0), Some("known"))
-    );
-    assert_eq!(
-        patch(Some("*"), "{\"steady_rate\": null}").1["steady_rate"].as_f64(),
-        Some(Plan::default().steady_rate)
-    );
     assert!(service.stop().is_balanced());
 }

@@ -1,0 +1,182 @@
+//! Servers whose behaviour is known, and a swarm to try on them.
+#![allow(clippy::unwrap_used, dead_code, reason = "a test that fails says where; not every test needs everything")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use swarm::{Ledger, Mode, Outcome, Plan, Service, Settings, Snapshot, Target};
+use zen::{Endpoint, QUESTIONS, Transport};
+
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub fn spawn(work: impl FnOnce() + Send + 'static) {
+    thread::Builder::new().spawn(work).unwrap();
+}
+
+/// The right answer.
+pub fn right(question: &[u8]) -> &'static str {
+    QUESTIONS.iter().find(|aphorism| aphorism.question.as_bytes() == question).unwrap().answer
+}
+
+/// Serves each TCP client in a thread of its own by `serve`.
+pub fn tcp(serve: fn(TcpStream)) -> Endpoint {
+    tcp_on(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
+}
+
+pub fn tcp_on(listener: TcpListener, serve: fn(TcpStream)) -> Endpoint {
+    let endpoint = Endpoint::host(Transport::Tcp, "127.0.0.1", listener.local_addr().unwrap().port());
+    spawn(move || {
+        for client in listener.incoming().flatten() {
+            spawn(move || serve(client));
+        }
+    });
+    endpoint
+}
+
+/// An address that is taken and at which nobody listens: no other test can come to be there meanwhile.
+pub fn deaf() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
+/// Answers each datagram by those of `answers`; the number of the question comes first.
+pub fn udp(answers: fn(usize, &'static str) -> Vec<String>) -> Endpoint {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let endpoint = Endpoint::host(Transport::Udp, "127.0.0.1", socket.local_addr().unwrap().port());
+    spawn(move || {
+        let mut buffer = [0; 64];
+        for number in 0.. {
+            let (bytes, from) = socket.recv_from(&mut buffer).unwrap();
+            for answer in answers(number, right(&buffer[..bytes])) {
+                // A client may have gone.
+                let _ = socket.send_to(answer.as_bytes(), from);
+            }
+        }
+    });
+    endpoint
+}
+
+/// Answers every question by `answer`; `None` closes.
+pub fn answer_by<S: Read + Write>(mut client: S, mut answer: impl FnMut(usize, &'static str) -> Option<String>) {
+    let mut buffer = [0; 64];
+    let mut asked = 0;
+    while let Ok(bytes) = client.read(&mut buffer)
+        && bytes > 0
+    {
+        let Some(text) = answer(asked, right(&buffer[..bytes])) else { return };
+        asked += 1;
+        if client.write_all(text.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Answers as it should.
+pub fn answer_right<S: Read + Write>(client: S) {
+    answer_by(client, |_, right| Some(right.into()));
+}
+
+/// A plan of the chapter's client alone.
+pub fn plan() -> Plan {
+    let mut plan = Plan { steady_rate: 90.0, timeout_seconds: 0.4, trace_one_in: 0, ..Plan::default() };
+    plan.spotlight.mode = Mode::Off;
+    plan
+}
+
+/// What a swarm is started with that asks `endpoints`, each a target of its own: `known`, `known1`, `known2` …
+pub fn settings(endpoints: Vec<Endpoint>, plan: Plan) -> Settings {
+    let name = |at| if at == 0 { "known".to_owned() } else { format!("known{at}") };
+    let target = |(at, endpoint)| Target { name: name(at), endpoints: vec![endpoint], admin: None };
+    Settings {
+        admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+        targets: endpoints.into_iter().enumerate().map(target).collect(),
+        plan,
+        token_file: None,
+        hosts: Vec::new(),
+        otlp_endpoint: String::new(),
+    }
+}
+
+pub fn start(endpoint: Endpoint, change: impl FnOnce(&mut Plan)) -> Service {
+    let mut plan = plan();
+    change(&mut plan);
+    Service::start(settings(vec![endpoint], plan)).unwrap()
+}
+
+/// What is seen of the first target now; its books must balance at every moment.
+pub fn seen(service: &Service) -> Snapshot {
+    let snapshot = service.snapshots().remove(0);
+    assert!(snapshot.balanced, "the books do not balance: {:?}", snapshot.ledger);
+    snapshot
+}
+
+pub fn wait_for(service: &Service, what: &str, holds: impl Fn(&Ledger) -> bool) -> Snapshot {
+    wait_for_snapshot(service, what, |snapshot| holds(&snapshot.ledger))
+}
+
+pub fn wait_for_snapshot(service: &Service, what: &str, holds: impl Fn(&Snapshot) -> bool) -> Snapshot {
+    wait_until(what, || Some(seen(service)).filter(&holds))
+}
+
+/// Waits until there is something.
+pub fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub const fn count(ledger: &Ledger, outcome: Outcome) -> u64 {
+    ledger.outcomes[outcome as usize]
+}
+
+/// Asks the admin API: status, content type, ETag or Allow, body.
+pub fn ask(service: &Service, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut request = ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", service.address()));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut response = agent.run(request.body(body.to_owned()).unwrap()).unwrap();
+    let header = |name| response.headers().get(name).map_or(String::new(), |value| value.to_str().unwrap().to_owned());
+    let (kind, tag, allow) = (header("content-type"), header("etag"), header("allow"));
+    Reply { status: response.status().as_u16(), kind, tag, allow, text: response.body_mut().read_to_string().unwrap() }
+}
+
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub kind: String,
+    pub tag: String,
+    pub allow: String,
+    pub text: String,
+}
+
+impl Reply {
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+}
+
+/// The value of a series now, by its whole name with labels in order.
+pub fn metric(service: &Service, series: &str) -> Option<f64> {
+    read(&metrics(service), series)
+}
+
+/// All metrics at one moment.
+pub fn metrics(service: &Service) -> String {
+    ask(service, "GET", "/metrics", &[], "").text
+}
+
+/// The value of a series in such a text.
+pub fn read(text: &str, series: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+}
