@@ -116,13 +116,6 @@ pub enum Capacity {
     Connections(usize),
 }
 
-impl Workers {
-    /// Whether its workers are processes.
-    pub const fn are_processes(self) -> bool {
-        matches!(self, Self::Processes(_))
-    }
-}
-
 impl Architecture {
     /// Whether it serves this transport.
     pub fn supports(&self, transport: Transport) -> bool {

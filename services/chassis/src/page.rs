@@ -154,9 +154,7 @@ pub struct EndpointPage {
     /// The process id of the data plane's leader; 0 while there is none.
     pub leader: Gauge,
     /// Data planes or workers that ended by a signal or an error and were replaced. Written by whoever reaps them.
-    pub restarts_crashed: AtomicU64,
-    /// Workers that ended by a panic outside of a conversation and were replaced.
-    pub restarts_panicked: AtomicU64,
+    pub restarts: AtomicU64,
     /// How long the last respawn of the leader took, from its death to its successor's first turn, in nanoseconds.
     pub last_respawn: Gauge,
     /// Which death of a leader `last_respawn` belongs to, in nanoseconds of the monotonic clock.

@@ -205,7 +205,7 @@ impl<S: Endpoint> Site<S> {
     pub fn dismiss(&self, index: usize) {
         self.desk.endpoint.slot(self.first_slot + index).settle();
         if index < self.workers() && !self.is_draining() {
-            self.desk.endpoint.restarts_crashed.fetch_add(1, Ordering::Relaxed);
+            self.desk.endpoint.restarts.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(event = "worker_lost", worker = index, "a worker ended before its time and is replaced");
         }
     }

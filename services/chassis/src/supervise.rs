@@ -433,7 +433,7 @@ impl Plane {
         if !draining {
             self.died = Some(monotonic_ns());
             self.respawns.died();
-            self.page.restarts_crashed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.page.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             tracing::warn!(event = "data_plane_lost", url = %self.endpoint, "a data plane ended by {} and is replaced", ended.describe());
         } else if !ended.was_orderly() {
             tracing::warn!(event = "data_plane_forced", url = %self.endpoint, "a data plane ended by {} while it drained", ended.describe());

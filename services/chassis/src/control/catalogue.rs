@@ -63,11 +63,7 @@ pub const METRICS: &[Metric] = &[
         "Workers that there should be (wanted) and that there are (running).",
     ),
     gauge("zen_workers_limit", NONE, "Workers that an endpoint can have."),
-    counter(
-        "zen_worker_restarts_total",
-        &["transport", "reason"],
-        "Workers and data planes that ended before their time and were replaced.",
-    ),
+    counter("zen_worker_restarts_total", T, "Workers and data planes that ended before their time and were replaced."),
     histogram(
         "zen_worker_spawn_duration_seconds",
         &["transport", "kind"],

@@ -133,7 +133,7 @@ fn endpoint_status(control: &Control, endpoint: &zen::Endpoint, part: &EndpointP
             "malformed": part.sum(|slot| slot.too_long.get() + slot.bad_byte.get() + slot.deadline.get()),
         },
         "workers": {"wanted": control.page.settings.live().workers, "running": part.running.get()},
-        "restarts": part.restarts_crashed.load(std::sync::atomic::Ordering::Relaxed),
+        "restarts": part.restarts.load(std::sync::atomic::Ordering::Relaxed),
         "queue": queue(endpoint.transport, part),
         "last_respawn_ms": part.last_respawn.get() as f64 / 1e6,
     })

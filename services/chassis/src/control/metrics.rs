@@ -160,9 +160,8 @@ impl PageCollector {
         sheet.put("zen_datagrams_received_total", &[transport], sum(|slot| slot.datagrams.get()));
         sheet.put("zen_workers", &[transport, "wanted"], self.page.settings.live().workers as f64);
         sheet.put("zen_workers", &[transport, "running"], endpoint.running.get() as f64);
-        for (reason, restarts) in [("crashed", &endpoint.restarts_crashed), ("panicked", &endpoint.restarts_panicked)] {
-            sheet.put("zen_worker_restarts_total", &[transport, reason], restarts.load(Ordering::Relaxed) as f64);
-        }
+        let restarts = endpoint.restarts.load(Ordering::Relaxed);
+        sheet.put("zen_worker_restarts_total", &[transport], restarts as f64);
         sheet.put("zen_last_respawn_seconds", &[transport], endpoint.last_respawn.get() as f64 / 1e9);
         sheet.put("zen_event_loop_iterations_total", &[transport], sum(|slot| slot.loop_iterations.get()));
         sheet.put("zen_event_loop_events_total", &[transport], sum(|slot| slot.loop_events.get()));
