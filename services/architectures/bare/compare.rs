@@ -179,7 +179,7 @@ fn settings(architecture: &Architecture, address: SocketAddr) -> Start {
         max_question_bytes: 64,
         receive_buffer: 1 << 20,
         lab: false,
-        io_uring: chassis::settings::IoUring::Auto,
+        name: architecture.name.to_owned(),
         otlp_endpoint: String::new(),
         admin_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         token_file: None,

@@ -183,8 +183,6 @@ pub struct EndpointPage {
     pub drain_lost: AtomicU64,
     /// Conversations in mid-question that were closed in a drain. Any worker adds to it.
     pub drain_retryable: AtomicU64,
-    /// Why another backend serves than the one that was asked for, as an errno; 0 if it does not. Written by the leader.
-    pub fallback: Gauge,
     /// Faults that were asked for. Written by the control plane, and by whoever they happen to.
     pub faults: Faults,
     /// Open conversations when the drain began.

@@ -88,32 +88,6 @@ impl Source {
     }
 }
 
-/// What the architecture `io_uring` does where the kernel refuses a ring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum IoUring {
-    /// Serve by epoll, and say so everywhere.
-    #[default]
-    Auto,
-    /// End.
-    Require,
-    /// Serve by epoll without trying.
-    Off,
-}
-
-impl IoUring {
-    /// Every one, in the order of the setting's words.
-    pub const ALL: [Self; 3] = [Self::Auto, Self::Require, Self::Off];
-
-    /// The name that settings use.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Require => "require",
-            Self::Off => "off",
-        }
-    }
-}
-
 /// All that a container needs to know before it starts.
 #[derive(Debug, Clone)]
 pub struct Start {
@@ -127,8 +101,8 @@ pub struct Start {
     pub receive_buffer: usize,
     /// Whether experiments that hurt (expensive answers, faults) are allowed.
     pub lab: bool,
-    /// What `io_uring` does where there is no ring.
-    pub io_uring: IoUring,
+    /// The name under which metrics and traces know this server: its architecture's, or another's where two share one.
+    pub name: String,
     /// Where traces go; none when empty.
     pub otlp_endpoint: String,
     /// Where the admin API listens.

@@ -234,3 +234,13 @@ fn slow_clients_do_not_lock_the_admin_api() {
     polite.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
+
+#[test]
+fn a_server_can_go_by_another_name_than_its_architectures() {
+    let server = Server::start_on("callbacks", &["tcp"], &["name=echo_callbacks"]);
+    let info = server.get("/api/v1/info").1;
+    assert_eq!((&info["architecture"], &info["name"]), (&json!("callbacks"), &json!("echo_callbacks")));
+    let (_, text) = server.get("/metrics");
+    let text = text.as_str().expect("text");
+    assert!(text.contains("architecture=\"echo_callbacks\"") && !text.contains("architecture=\"callbacks\""));
+}

@@ -116,11 +116,6 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge("zen_build_info", &["version", "rustc"], "Always 1."),
     gauge("zen_server_info", &["family"], "Always 1."),
-    gauge(
-        "zen_backend_info",
-        &["requested", "actual", "reason"],
-        "Always 1; what serves, where that is not what was asked for.",
-    ),
     counter("zen_panics_total", T, "Panics in conversations; each ended that one."),
     counter("zen_faults_total", T, "Faults that were asked for and have happened."),
     counter("zen_drain_forced_total", T, "Conversations that a drain ended by force."),

@@ -47,20 +47,9 @@ pub(super) async fn readyz(State(control): Shared, request: Request<Body>) -> An
 fn verbose_readiness(control: &Control) -> Value {
     let endpoints: Vec<_> = control
         .endpoints()
-        .map(|(endpoint, page)| json!({"url": endpoint.to_string(), "pid": page.leader.get(), "backend": backend(control, page)}))
+        .map(|(endpoint, page)| json!({"url": endpoint.to_string(), "pid": page.leader.get(), }))
         .collect();
     json!({"status": "ready", "endpoints": endpoints})
-}
-
-/// What serves an endpoint: a fallback is never called by the name of what it stands in for.
-fn backend(control: &Control, page: &EndpointPage) -> Value {
-    match page.fallback.get() {
-        0 => control.architecture.name.into(),
-        errno => {
-            let why = std::io::Error::from_raw_os_error(errno as i32);
-            format!("epoll, because {} is not to be had: {why}", control.architecture.name).into()
-        }
-    }
 }
 
 pub(super) async fn metrics(State(control): Shared) -> Answer {
@@ -88,6 +77,7 @@ pub(super) async fn info(State(control): Shared) -> Json<Value> {
     };
     Json(json!({
         "architecture": control.architecture.name,
+        "name": control.start.name,
         "summary": control.architecture.summary,
         "family": control.architecture.family.label(),
         "version": env!("CARGO_PKG_VERSION"),
@@ -120,7 +110,6 @@ fn endpoint_status(control: &Control, endpoint: &zen::Endpoint, part: &EndpointP
         "transport": endpoint.transport.label(),
         "pid": part.leader.get(),
         "state": control.page.state().label(),
-        "backend": backend(control, part),
         "connections": {
             "open": part.open(),
             "accepted": part.sum(|slot| slot.accepted.get()),

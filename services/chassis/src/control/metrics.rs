@@ -44,7 +44,7 @@ struct OwnCounts {
 
 impl Metrics {
     pub fn new(page: &'static Page, architecture: &'static Architecture, start: &Start) -> prometheus::Result<Self> {
-        let labels = HashMap::from([("architecture".to_owned(), architecture.name.to_owned())]);
+        let labels = HashMap::from([("architecture".to_owned(), start.name.clone())]);
         let registry = Registry::new_custom(None, Some(labels))?;
         let own = Arc::new(Own::default());
         let transports = start.listen.iter().map(|endpoint| endpoint.transport).collect();
@@ -274,11 +274,6 @@ impl PageCollector {
     }
 
     fn admin(&self, sheet: &mut Sheet) {
-        let fallback = self.page.endpoints().iter().map(|endpoint| endpoint.fallback.get()).find(|&errno| errno != 0);
-        let (actual, reason) = fallback.map_or((self.architecture.name, String::new()), |errno| {
-            ("epoll", io::Error::from_raw_os_error(errno as i32).to_string())
-        });
-        sheet.put("zen_backend_info", &[self.architecture.name, actual, &reason], 1.0);
         let counts = self.own.lock();
         for source in ["patch", "reload"] {
             for result in ["applied", "rejected"] {

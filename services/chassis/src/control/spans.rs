@@ -34,20 +34,20 @@ const BATCH: usize = 64;
 /// The way to the collector, if there is one.
 pub(super) struct Spans {
     provider: Option<SdkTracerProvider>,
-    architecture: &'static str,
+    name: String,
 }
 
 impl Spans {
     /// `endpoint` is the collector's base URL, or empty. Must not be called inside a runtime: the exporter's client is a
     /// blocking one.
-    pub fn new(endpoint: &str, architecture: &'static str) -> Self {
-        let provider = (!endpoint.is_empty()).then(|| provider(endpoint, architecture)).and_then(|provider| {
+    pub fn new(endpoint: &str, name: &str) -> Self {
+        let provider = (!endpoint.is_empty()).then(|| provider(endpoint, name)).and_then(|provider| {
             provider.inspect_err(|error| tracing::warn!(event = "no_traces", "spans cannot be exported: {error}")).ok()
         });
         if let Some(provider) = &provider {
             logs::add_spans(Box::new(tracing_opentelemetry::layer().with_tracer(provider.tracer("zenlab-admin"))));
         }
-        Self { provider, architecture }
+        Self { provider, name: name.to_owned() }
     }
 
     /// Reads the data planes' records for ever. Where there is no collector they are read all the same: a pipe that nobody
@@ -85,7 +85,7 @@ impl Spans {
             SpanBuilder::from_name("zen answer").with_kind(SpanKind::Server).with_start_time(start).with_attributes([
                 KeyValue::new("network.transport", record.transport.label()),
                 KeyValue::new("network.protocol.name", "zen"),
-                KeyValue::new("zen.architecture", self.architecture),
+                KeyValue::new("zen.architecture", self.name.clone()),
                 KeyValue::new(
                     "zen.question",
                     record.question.map_or("other", |known| QUESTIONS[usize::from(known) % 3].label),
@@ -136,14 +136,14 @@ fn client_context(record: &Record) -> Context {
     ))
 }
 
-fn provider(endpoint: &str, architecture: &str) -> Result<SdkTracerProvider, opentelemetry_otlp::ExporterBuildError> {
+fn provider(endpoint: &str, name: &str) -> Result<SdkTracerProvider, opentelemetry_otlp::ExporterBuildError> {
     let exporter = SpanExporter::builder()
         .with_http()
         .with_endpoint(format!("{endpoint}/v1/traces"))
         .with_timeout(EXPORT)
         .build()?;
     let resource = Resource::builder()
-        .with_service_name(format!("zen-{architecture}"))
+        .with_service_name(format!("zen-{name}"))
         .with_attributes([
             KeyValue::new("service.namespace", "zenlab"),
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),

@@ -10,7 +10,7 @@ use rustix::process::Resource;
 use zen::Endpoint;
 
 use super::table::{self, KEYS, Kind};
-use super::{IoUring, Source, Start};
+use super::{Source, Start};
 use crate::control::cgroup;
 use crate::page::LiveValue;
 use crate::{Architecture, Capacity, Workers};
@@ -123,7 +123,7 @@ fn defaults(architecture: &Architecture, otlp_endpoint: String) -> Layers {
         one("max_question_bytes", "64".into()),
         one("receive_buffer", (1 << 20).to_string()),
         one("lab", "false".into()),
-        one("io_uring", "auto".into()),
+        one("name", architecture.name.into()),
         one("otlp_endpoint", otlp_endpoint),
         one("admin.listen", "127.0.0.1:9060".into()),
         one("admin.token_file", String::new()),
@@ -250,7 +250,7 @@ fn build(architecture: &Architecture, origin: Origin) -> Result<Start> {
         max_question_bytes: number("max_question_bytes")? as usize,
         receive_buffer: number("receive_buffer")? as usize,
         lab: number("lab")? != 0,
-        io_uring: IoUring::ALL[number("io_uring")? as usize],
+        name: Some(text("name")).filter(|name| !name.is_empty()).unwrap_or_else(|| architecture.name.to_owned()),
         otlp_endpoint: otlp(&text("otlp_endpoint")).map_err(blame("otlp_endpoint"))?,
         admin_listen: admin(&text("admin.listen"), token_file.is_some()).map_err(blame("admin.listen"))?,
         token_file,

@@ -46,7 +46,7 @@ fn fixed(start: &Start, name: &str) -> Value {
         "max_question_bytes" => json!(start.max_question_bytes),
         "receive_buffer" => json!(start.receive_buffer),
         "lab" => json!(start.lab),
-        "io_uring" => json!(start.io_uring.label()),
+        "name" => json!(start.name),
         "otlp_endpoint" => json!(start.otlp_endpoint),
         "admin.listen" => json!(start.admin_listen.to_string()),
         "admin.token_file" => json!(start.token_file.as_deref().unwrap_or_else(|| "".as_ref())),

@@ -104,9 +104,9 @@ pub const KEYS: [Key; 21] = [
     ),
     fixed("lab", Kind::Switch, "Whether experiments that hurt are allowed: expensive answers and faults."),
     fixed(
-        "io_uring",
-        Kind::Choice(&["auto", "require", "off"]),
-        "What io_uring does where the kernel refuses it: serve by epoll, or end.",
+        "name",
+        Kind::Text,
+        "The name under which metrics and traces know this server; empty is that of its architecture.",
     ),
     fixed("otlp_endpoint", Kind::Text, "Where traces go, as http://HOST:4318; empty is nowhere."),
     fixed("admin.listen", Kind::Text, "Where the admin API listens, as IP:PORT."),

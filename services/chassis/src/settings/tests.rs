@@ -116,7 +116,6 @@ fn a_wrong_flag_is_named_with_its_value_its_place_and_what_is_allowed() {
         ("receive_buffer=1MiB", &["`receive_buffer`", "1MiB", "whole number"]),
         ("lab=yes", &["`lab`", "yes", "true or false"]),
         ("lab=1", &["`lab`", "true or false"]),
-        ("io_uring=maybe", &["`io_uring`", "auto, require, off"]),
         ("otlp_endpoint=tempo:4318", &["`otlp_endpoint`", "tempo:4318", "http://", "command line"]),
         ("otlp_endpoint=https://tempo:4318", &["`otlp_endpoint`", "http://"]),
         ("admin.listen=9060", &["`admin.listen`", "9060", "IP:PORT", "command line"]),
