@@ -2,11 +2,13 @@
 //!
 //! - [`Guard`]: who may ask, and who may change something.
 //! - [`Problem`]: every error, as RFC 9457 asks for it.
+//! - [`metrics`]: metrics as a table, and what a scrape is made of.
 //! - [`body`]: what a request says.
 //! - [`serve()`]: HTTP/1 with limits.
 
 pub mod body;
 mod guard;
+pub mod metrics;
 mod problem;
 mod serve;
 

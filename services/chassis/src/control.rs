@@ -10,7 +10,6 @@ mod metrics;
 mod orders;
 mod process;
 mod routes;
-mod sheet;
 mod spans;
 #[cfg(test)]
 mod tests;

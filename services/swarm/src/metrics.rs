@@ -1,86 +1,87 @@
 //! The books, as metrics.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use admin::metrics::{Metric, Sheet, counter, descriptions, gauge, histogram};
 use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::MetricFamily;
 
 use crate::service::Shared;
 use crate::spotlight::Results;
 use crate::tally::{BOUNDS, Outcome, Seen, Times};
 
-/// One metric: its name, its type, what it means.
-#[derive(Debug, Clone, Copy)]
-struct Entry(&'static str, MetricType, &'static str);
-
-const C: MetricType = MetricType::COUNTER;
-const G: MetricType = MetricType::GAUGE;
-const H: MetricType = MetricType::HISTOGRAM;
+const BOTH: &[&str] = &["architecture", "transport"];
+const TARGET: &[&str] = &["architecture"];
+const NONE: &[&str] = &[];
 
 /// Every metric of the swarm.
-const METRICS: [Entry; 29] = [
-    Entry("zen_swarm_requests_total", C, "Questions that were asked, by what became of them."),
-    Entry("zen_swarm_planned_total", C, "Questions that should have been asked."),
-    Entry("zen_swarm_sent_total", C, "Questions that were asked; an attempt to connect for one counts."),
-    Entry(
+const METRICS: &[Metric] = &[
+    counter(
+        "zen_swarm_requests_total",
+        &["architecture", "transport", "outcome"],
+        "Questions that were asked, by what became of them.",
+    ),
+    counter("zen_swarm_planned_total", BOTH, "Questions that should have been asked."),
+    counter("zen_swarm_sent_total", BOTH, "Questions that were asked; an attempt to connect for one counts."),
+    counter(
         "zen_swarm_unsent_total",
-        C,
+        BOTH,
         "Questions that could no longer be asked, because their conversation had ended.",
     ),
-    Entry("zen_swarm_dropped_total", C, "Questions that were given up, because too many waited."),
-    Entry(
+    counter("zen_swarm_dropped_total", BOTH, "Questions that were given up, because too many waited."),
+    histogram(
         "zen_swarm_request_duration_seconds",
-        H,
+        BOTH,
         "From the instant at which a question should have been asked to its right answer.",
     ),
-    Entry("zen_swarm_service_duration_seconds", H, "From asking to the right answer."),
-    Entry(
+    histogram("zen_swarm_service_duration_seconds", BOTH, "From asking to the right answer."),
+    histogram(
         "zen_swarm_send_lag_seconds",
-        H,
+        BOTH,
         "From the instant at which a question should have been asked to asking it: the swarm's own lateness.",
     ),
-    Entry("zen_swarm_connect_duration_seconds", H, "How long it took to connect."),
-    Entry("zen_swarm_target_rate", G, "Questions a second that are asked for."),
-    Entry("zen_swarm_inflight", G, "Questions that were asked and have no outcome yet."),
-    Entry("zen_swarm_waiting", G, "Questions whose turn has not come, or that wait for a free connection."),
-    Entry("zen_swarm_connections", G, "Open connections."),
-    Entry("zen_swarm_late_sends_total", C, "Questions that were asked more than a millisecond late."),
-    Entry("zen_swarm_unasked_total", C, "Answers that came while nothing was asked."),
-    Entry("zen_swarm_spotlight", G, "1 for the architectures that are loaded harder now."),
-    Entry("zen_swarm_last_window_rate", G, "Right answers a second in the architecture's last spotlight window."),
-    Entry(
+    histogram("zen_swarm_connect_duration_seconds", BOTH, "How long it took to connect."),
+    gauge("zen_swarm_target_rate", BOTH, "Questions a second that are asked for."),
+    gauge("zen_swarm_inflight", BOTH, "Questions that were asked and have no outcome yet."),
+    gauge("zen_swarm_waiting", BOTH, "Questions whose turn has not come, or that wait for a free connection."),
+    gauge("zen_swarm_connections", BOTH, "Open connections."),
+    counter("zen_swarm_late_sends_total", BOTH, "Questions that were asked more than a millisecond late."),
+    counter("zen_swarm_unasked_total", BOTH, "Answers that came while nothing was asked."),
+    gauge("zen_swarm_spotlight", TARGET, "1 for the architectures that are loaded harder now."),
+    gauge("zen_swarm_last_window_rate", TARGET, "Right answers a second in the architecture's last spotlight window."),
+    gauge(
         "zen_swarm_last_window_cpu_seconds_per_request",
-        G,
+        TARGET,
         "CPU time of the data planes for each question in that window.",
     ),
-    Entry("zen_swarm_last_window_p50_seconds", G, "Median response in that window."),
-    Entry("zen_swarm_last_window_p99_seconds", G, "99th percentile of the responses in that window."),
-    Entry("zen_swarm_last_window_p999_seconds", G, "99.9th percentile of the responses in that window."),
-    Entry("zen_swarm_last_window_failures_ratio", G, "Part of the questions in that window that got no right answer."),
-    Entry("zen_swarm_last_window_age_seconds", G, "Since that window ended."),
-    Entry("zen_swarm_cpu_seconds_total", C, "CPU time of the swarm itself."),
-    Entry(
+    gauge("zen_swarm_last_window_p50_seconds", TARGET, "Median response in that window."),
+    gauge("zen_swarm_last_window_p99_seconds", TARGET, "99th percentile of the responses in that window."),
+    gauge("zen_swarm_last_window_p999_seconds", TARGET, "99.9th percentile of the responses in that window."),
+    gauge(
+        "zen_swarm_last_window_failures_ratio",
+        TARGET,
+        "Part of the questions in that window that got no right answer.",
+    ),
+    gauge("zen_swarm_last_window_age_seconds", TARGET, "Since that window ended."),
+    counter("zen_swarm_cpu_seconds_total", NONE, "CPU time of the swarm itself."),
+    gauge(
         "zen_swarm_saturated",
-        G,
+        NONE,
         "Whether the swarm has been busy nearly all the time lately: what is measured then is the swarm.",
     ),
-    Entry("zen_swarm_paused", G, "Whether the swarm is paused."),
-    Entry("zen_swarm_plan_generation", G, "The plan's generation: how often it has been changed, and one."),
-    Entry("zen_swarm_spans_dropped_total", C, "Exchanges to be traced that nobody took in time."),
-    Entry("zen_swarm_build_info", G, "Always 1."),
+    gauge("zen_swarm_paused", NONE, "Whether the swarm is paused."),
+    gauge("zen_swarm_plan_generation", NONE, "The plan's generation: how often it has been changed, and one."),
+    counter("zen_swarm_spans_dropped_total", NONE, "Exchanges to be traced that nobody took in time."),
+    gauge("zen_swarm_build_info", &["version"], "Always 1."),
 ];
 
 /// A registry with everything.
 pub(crate) fn registry(shared: Arc<Shared>) -> prometheus::Result<Registry> {
     let registry = Registry::new();
-    let descriptions = METRICS
-        .iter()
-        .filter_map(|Entry(name, _, help)| Desc::new((*name).into(), (*help).into(), Vec::new(), HashMap::new()).ok());
-    registry.register(Box::new(Books { shared, descriptions: descriptions.collect() }))?;
+    registry.register(Box::new(Books { shared, descriptions: descriptions(METRICS) }))?;
     Ok(registry)
 }
 
@@ -95,10 +96,10 @@ impl Collector for Books {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let mut sheet = Sheet::default();
+        let mut sheet = Sheet::new(METRICS);
         for (at, target) in self.shared.targets.iter().enumerate() {
             for endpoint in &target.endpoints {
-                let labels = [("architecture", target.name.as_str()), ("transport", endpoint.transport.label())];
+                let labels = [target.name.as_str(), endpoint.transport.label()];
                 put_seen(&mut sheet, &labels, &self.shared.tally(at, endpoint.transport).lock());
             }
         }
@@ -108,12 +109,13 @@ impl Collector for Books {
     }
 }
 
-type Labels<'a> = &'a [(&'a str, &'a str)];
+/// Values of labels, in the order of the table.
+type Labels<'a> = &'a [&'a str];
 
 fn put_seen(sheet: &mut Sheet, labels: Labels<'_>, seen: &Seen) {
     let ledger = &seen.ledger;
     for outcome in Outcome::ALL {
-        let labels = [labels[0], labels[1], ("outcome", outcome.label())];
+        let labels = [labels[0], labels[1], outcome.label()];
         sheet.put("zen_swarm_requests_total", &labels, ledger.outcomes[outcome as usize] as f64);
     }
     sheet.put("zen_swarm_planned_total", labels, ledger.planned as f64);
@@ -126,10 +128,15 @@ fn put_seen(sheet: &mut Sheet, labels: Labels<'_>, seen: &Seen) {
     sheet.put("zen_swarm_connections", labels, seen.connections as f64);
     sheet.put("zen_swarm_late_sends_total", labels, seen.late as f64);
     sheet.put("zen_swarm_unasked_total", labels, seen.unasked as f64);
-    sheet.put_times("zen_swarm_request_duration_seconds", labels, &seen.response);
-    sheet.put_times("zen_swarm_service_duration_seconds", labels, &seen.service);
-    sheet.put_times("zen_swarm_send_lag_seconds", labels, &seen.lag);
-    sheet.put_times("zen_swarm_connect_duration_seconds", labels, &seen.connect);
+    put_times(sheet, "zen_swarm_request_duration_seconds", labels, &seen.response);
+    put_times(sheet, "zen_swarm_service_duration_seconds", labels, &seen.service);
+    put_times(sheet, "zen_swarm_send_lag_seconds", labels, &seen.lag);
+    put_times(sheet, "zen_swarm_connect_duration_seconds", labels, &seen.connect);
+}
+
+fn put_times(sheet: &mut Sheet, name: &'static str, labels: Labels<'_>, times: &Times) {
+    let bounds = BOUNDS.map(|ns| ns as f64 / 1e9);
+    sheet.put_histogram(name, labels, &bounds, &times.buckets, times.sum.as_secs_f64());
 }
 
 impl Books {
@@ -137,7 +144,7 @@ impl Books {
         let lit = self.shared.lit();
         let results = self.shared.results.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (at, target) in self.shared.targets.iter().enumerate() {
-            let labels = [("architecture", target.name.as_str())];
+            let labels = [target.name.as_str()];
             sheet.put("zen_swarm_spotlight", &labels, f64::from(u8::from(lit.contains(&at))));
             if let Some(results) = results[at] {
                 put_results(sheet, &labels, &results);
@@ -153,7 +160,7 @@ impl Books {
         sheet.put("zen_swarm_paused", &[], f64::from(u8::from(self.shared.is_paused())));
         sheet.put("zen_swarm_plan_generation", &[], generation as f64);
         sheet.put("zen_swarm_spans_dropped_total", &[], self.shared.spans_dropped.load(Ordering::Relaxed) as f64);
-        sheet.put("zen_swarm_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        sheet.put("zen_swarm_build_info", &[env!("CARGO_PKG_VERSION")], 1.0);
     }
 }
 
@@ -173,66 +180,4 @@ fn put_results(sheet: &mut Sheet, labels: Labels<'_>, results: &Results) {
             sheet.put(name, labels, value);
         }
     }
-}
-
-/// Values by metric.
-#[derive(Default)]
-struct Sheet(HashMap<&'static str, Vec<Metric>>);
-
-impl Sheet {
-    fn put(&mut self, name: &'static str, labels: Labels<'_>, value: f64) {
-        let kind = METRICS.iter().find(|entry| entry.0 == name).map_or(G, |entry| entry.1);
-        let mut metric = Metric::from_label(pairs(labels));
-        if kind == C {
-            let mut counter = Counter::default();
-            counter.set_value(value);
-            metric.set_counter(counter);
-        } else {
-            let mut gauge = Gauge::default();
-            gauge.set_value(value);
-            metric.set_gauge(gauge);
-        }
-        self.0.entry(name).or_default().push(metric);
-    }
-
-    fn put_times(&mut self, name: &'static str, labels: Labels<'_>, times: &Times) {
-        let mut cumulative = 0;
-        let buckets = BOUNDS.iter().zip(&times.buckets).map(|(&bound, count)| {
-            cumulative += count;
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(bound as f64 / 1e9);
-            bucket.set_cumulative_count(cumulative);
-            bucket
-        });
-        let mut histogram = Histogram::default();
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(times.buckets.iter().sum());
-        histogram.set_sample_sum(times.sum.as_secs_f64());
-        let mut metric = Metric::from_label(pairs(labels));
-        metric.set_histogram(histogram);
-        self.0.entry(name).or_default().push(metric);
-    }
-
-    fn into_families(mut self) -> Vec<MetricFamily> {
-        let family = |Entry(name, kind, help): &Entry| {
-            let values = self.0.remove(name)?;
-            let mut family = MetricFamily::default();
-            family.set_name((*name).into());
-            family.set_help((*help).into());
-            family.set_field_type(*kind);
-            family.set_metric(values);
-            Some(family)
-        };
-        METRICS.iter().filter_map(family).collect()
-    }
-}
-
-fn pairs(labels: Labels<'_>) -> Vec<LabelPair> {
-    let pair = |(name, value): &(&str, &str)| {
-        let mut pair = LabelPair::default();
-        pair.set_name((*name).into());
-        pair.set_value((*value).into());
-        pair
-    };
-    labels.iter().map(pair).collect()
 }

@@ -8,22 +8,7 @@ use serde::Serialize;
 
 /// Upper bounds of the histograms that Prometheus gets, in nanoseconds: 1, 1.5, 2, 3, 5 and 7 times each power of ten from
 /// ten microseconds to ten seconds.
-pub(crate) const BOUNDS: [u64; 37] = bounds();
-
-const fn bounds() -> [u64; 37] {
-    let steps = [10, 15, 20, 30, 50, 70];
-    let mut bounds = [0; 37];
-    let mut scale = 1000;
-    let mut at = 0;
-    while at < 37 {
-        bounds[at] = steps[at % 6] * scale;
-        at += 1;
-        if at.is_multiple_of(6) {
-            scale *= 10;
-        }
-    }
-    bounds
-}
+pub(crate) const BOUNDS: [u64; 37] = admin::metrics::bounds(1000);
 
 /// What became of a question that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,40 +1,8 @@
 //! Every metric of a server, in one table that the collector, the documentation and the dashboards are checked against.
 
-/// One metric.
-#[derive(Debug, Clone, Copy)]
-pub struct Metric {
-    /// Its name; a counter's ends in `_total`.
-    pub name: &'static str,
-    /// What it is.
-    pub kind: Kind,
-    /// Its labels besides `architecture`.
-    pub labels: &'static [&'static str],
-    /// What it means, in base units.
-    pub help: &'static str,
-}
+use admin::metrics::{counter, gauge, histogram};
 
-/// Kinds of metric.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Counts by buckets.
-    Histogram,
-}
-
-const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Counter, labels, help }
-}
-
-const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Gauge, labels, help }
-}
-
-const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric { name, kind: Kind::Histogram, labels, help }
-}
+pub use admin::metrics::{Kind, Metric};
 
 const T: &[&str] = &["transport"];
 const ROLE: &[&str] = &["role"];

@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use admin::metrics::{Sheet, descriptions};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, Registry, TextEncoder};
 use zen::{QUESTIONS, Transport};
 
-use super::sheet::{Sheet, descriptions};
+use super::catalogue::METRICS;
 use super::{cgroup, process};
 use crate::desk::usage_of;
 use crate::page::{
@@ -53,7 +54,7 @@ impl Metrics {
             architecture,
             transports,
             own: own.clone(),
-            descriptions: descriptions(),
+            descriptions: descriptions(METRICS),
         }))?;
         Ok(Self { registry, own })
     }
@@ -112,7 +113,7 @@ impl Collector for PageCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let mut sheet = Sheet::default();
+        let mut sheet = Sheet::new(METRICS);
         for (endpoint, transport) in self.page.endpoints().iter().zip(&self.transports) {
             self.endpoint(&mut sheet, endpoint, transport.label());
             self.queue(&mut sheet, endpoint, *transport);

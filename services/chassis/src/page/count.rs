@@ -37,22 +37,7 @@ impl Gauge {
 
 /// Upper bounds of [`Histogram`]'s buckets in nanoseconds: 1, 1.5, 2, 3, 5 and 7 times each power of ten from a microsecond
 /// to a second. No step is wider than half, so two architectures' percentiles do not look equal by accident.
-pub const DURATION_BOUNDS: [u64; 37] = bounds();
-
-const fn bounds() -> [u64; 37] {
-    let steps = [10, 15, 20, 30, 50, 70];
-    let mut bounds = [0; 37];
-    let mut scale = 100;
-    let mut at = 0;
-    while at < 37 {
-        bounds[at] = steps[at % 6] * scale;
-        at += 1;
-        if at.is_multiple_of(6) {
-            scale *= 10;
-        }
-    }
-    bounds
-}
+pub const DURATION_BOUNDS: [u64; 37] = admin::metrics::bounds(100);
 
 /// Durations counted by bucket, with one writer.
 #[repr(C)]
