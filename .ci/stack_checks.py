@@ -227,9 +227,9 @@ def panel_holds(panel, expression, wanted):
     title = panel["title"]
     for name, value in {"$__rate_interval": "20s", "$__interval": "5s"}.items():
         expression = expression.replace(name, value)
-    values = largest(query(expression.replace("$architecture", ".+")), title, wanted)
+    values = largest(query(expression.replace("$architecture", ".+")), title)
     if "" in values and "$architecture" in expression:
-        values = {name: largest(query(expression.replace("$architecture", name)), title, wanted).get("") for name in wanted}
+        values = {name: largest(query(expression.replace("$architecture", name)), title).get("") for name in wanted}
     elif "" in values:
         wanted = {""}
     missing = {name for name in wanted if values.get(name) is None}
@@ -239,17 +239,12 @@ def panel_holds(panel, expression, wanted):
     return True
 
 
-def largest(found, title, of):
-    """The largest value of each of these architectures, of "" if the query does not tell them apart.
-
-    The echo services are not among them: nobody asks them anything, so they have no durations.
-    """
+def largest(found, title):
+    """The largest value of each architecture, of "" if the query does not tell them apart."""
     values = {}
     for metric, value in found:
-        name = metric.get("architecture", "")
-        if name and name not in of:
-            continue
         assert math.isfinite(value), f"{title}: {metric} is {value}"
+        name = metric.get("architecture", "")
         values[name] = max(values.get(name, 0), value)
     return values
 

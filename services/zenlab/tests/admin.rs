@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -16,7 +17,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 use support::client::{A, Q, Stream};
-use support::{Directory, Server, exchange, request};
+use support::{Directory, Server, exchange, request, wait_for};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const MATCH: (&str, &str) = ("If-Match", "*");
@@ -29,7 +30,14 @@ const REFUSED: &[Case] = &[
     (404, "POST", "/api/v1/nothing", &[], None),
     (404, "GET", "/api/v1/config/", &[], None),
     (405, "POST", "/livez", &[], None),
+    (404, "GET", "//livez", &[], None),
+    (404, "GET", "/livez/", &[], None),
+    (404, "GET", "/%6civez", &[], None),
     (405, "DELETE", "/api/v1/config", &[], None),
+    (405, "PUT", "/api/v1/config", &[JSON, MATCH], Some("{}")),
+    (405, "OPTIONS", "/api/v1/pause", &[], None),
+    (405, "TRACE", "/livez", &[], None),
+    (405, "PURGE", "/metrics", &[], None),
     (405, "GET", "/api/v1/pause", &[], None),
     (405, "GET", "/api/v1/shutdown", &[], None),
     (403, "GET", "/api/v1/status", &[("Host", "evil.example")], None),
@@ -42,6 +50,9 @@ const REFUSED: &[Case] = &[
     (428, "PATCH", "/api/v1/config", &[JSON], Some("{}")),
     (412, "PATCH", "/api/v1/config", &[JSON, ("If-Match", "\"0\"")], Some("{\"idle_timeout\": \"9s\"}")),
     (412, "PATCH", "/api/v1/config", &[JSON, ("If-Match", "\"nonsense\"")], Some("{\"idle_timeout\": \"9s\"}")),
+    (412, "PATCH", "/api/v1/config", &[JSON, ("If-Match", "W/\"1\"")], Some("{\"idle_timeout\": \"9s\"}")),
+    (428, "PATCH", "/api/v1/config?dry_run=true", &[JSON], Some("{\"idle_timeout\": \"9s\"}")),
+    (412, "PATCH", "/api/v1/config?dry_run=true", &[JSON, ("If-Match", "\"0\"")], Some("{\"idle_timeout\": \"9s\"}")),
     (415, "PATCH", "/api/v1/config", &[MATCH], Some("{\"idle_timeout\": \"9s\"}")),
     (415, "PATCH", "/api/v1/config", &[MATCH, ("Content-Type", "text/plain")], Some("{\"idle_timeout\": \"9s\"}")),
     (415, "POST", "/api/v1/drain", &[("Content-Type", "application/x-www-form-urlencoded")], Some("then=park")),
@@ -78,6 +89,10 @@ const REFUSED: &[Case] = &[
     (422, "PUT", "/api/v1/trace-sampling", &[JSON], Some("{\"one_in\": \"all\"}")),
     (409, "POST", "/api/v1/start", &[], None),
     (422, "POST", "/api/v1/config/reload", &[], None),
+    (422, "POST", "/api/v1/workers", &[JSON], Some("{}")),
+    (409, "POST", "/api/v1/workers", &[JSON], Some("{\"count\": 8}")),
+    (422, "POST", "/api/v1/resume", &[JSON], Some("{\"now\": true}")),
+    (422, "POST", "/api/v1/start", &[JSON], Some("{\"now\": true}")),
 ];
 
 #[test]
@@ -99,18 +114,91 @@ fn a_refusal_is_a_problem_and_changes_nothing() {
         assert!(status != 405 || answered.iter().any(|(name, _)| name == "allow"), "{case}");
         assert!(status != 422 || problem["errors"][0]["detail"].is_string(), "{case}");
     }
-    assert_eq!(server.get("/api/v1/config").1["settings"], before["settings"]);
+    let now = server.get("/api/v1/config").1;
+    assert_eq!((&now["settings"], &now["generation"]), (&before["settings"], &before["generation"]));
     assert_eq!(server.status()["state"], "ready");
+    assert_eq!(server.metric("zen_config_changes_total", &["result=\"applied\""]), 0.0);
+    // Each attempt to change something is in the log with what became of it.
+    let logged = || server.events("admin").iter().map(|event| event["status"].as_u64().unwrap() as u16).collect();
+    let attempts: Vec<u16> = REFUSED.iter().filter(|case| !is_reading(case.1)).map(|case| case.0).collect();
+    wait_for("the log", || {
+        let logged: Vec<u16> = logged();
+        (logged.len() >= attempts.len()).then(|| assert_eq!(logged, attempts))
+    });
     Stream::connect(&server, "tcp").ask(Q, A);
+    server.stop();
+}
+
+fn is_reading(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
+}
+
+#[test]
+fn a_refusal_points_at_what_is_wrong() {
+    let server = Server::start_on("epoll", &["tcp"], &[]);
+    for (body, pointers) in [
+        (json!({"idle_timeout": "1ms"}), vec!["/idle_timeout"]),
+        (json!({"idle_timeout": "9s", "write_stall": 5}), vec!["/write_stall"]),
+        (json!({"dialogue": "chat", "trace_one_in": -1}), vec!["/dialogue", "/trace_one_in"]),
+        (json!({"nothing": 1}), vec!["/nothing"]),
+        (json!({"max_connections": {"least": 1}}), vec!["/max_connections"]),
+        (json!({"backlog": 10}), vec!["/backlog"]),
+        (json!({"answer_delay": "1s", "workers": 2}), vec!["/workers"]),
+    ] {
+        let (status, problem) = server.patch(body.clone());
+        assert!(matches!(status, 422 | 409), "{body}: {status} {problem}");
+        let found: Vec<_> = problem["errors"].as_array().unwrap().iter().map(|error| &error["pointer"]).collect();
+        assert_eq!(found, pointers, "{body}: {problem}");
+    }
+    server.stop();
+}
+
+/// Says something to the admin port as it is, and hears the answer to its end.
+fn say_raw(server: &Server, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.admin.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    stream.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    // What is not read of a request may end in a reset, behind the answer.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn what_is_no_proper_request_is_refused() {
+    let server = Server::start_on("epoll", &["tcp"], &[]);
+    let endless = [&b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: "[..], &[b'x'; 64 * 1024], b"\r\n\r\n"].concat();
+    let chunk = format!("4400\r\n{}\r\n0\r\n\r\n", "x".repeat(0x4400));
+    let chunked = format!(
+        "PATCH /api/v1/config HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nIf-Match: *\r\n\
+         Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"
+    );
+    let cases: [(&[u8], &str); 5] = [
+        (b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n", "HTTP/1.1 403"),
+        (b"GARBAGE\r\n\r\n", "HTTP/1.1 400"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "HTTP/1.1 400"),
+        (&endless, "HTTP/1.1 431"),
+        (chunked.as_bytes(), "HTTP/1.1 413"),
+    ];
+    for (request, begin) in cases {
+        let answer = say_raw(&server, request);
+        let what = String::from_utf8_lossy(&request[..request.len().min(60)]);
+        assert!(answer.starts_with(begin), "{what:?}: {answer:?}");
+    }
+    // HTTP/2 is not spoken.
+    assert!(!say_raw(&server, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").starts_with("HTTP/1.1 2"));
+    assert_eq!(server.get("/livez").0, 200);
     server.stop();
 }
 
 #[test]
 fn a_body_may_have_16_kib() {
     let server = Server::start_on("epoll", &["tcp"], &[]);
-    let body = format!("{{\"idle_timeout\": \"{}\"}}", "9".repeat(17 * 1024));
-    let (status, _) = request("PATCH", &format!("{}/api/v1/config", server.admin), &[JSON, MATCH], Some(&body));
-    assert_eq!(status, 413);
+    let patch = |bytes: usize| {
+        let body = format!("{:1$}", "{\"idle_timeout\": \"9s\"}", bytes);
+        request("PATCH", &format!("{}/api/v1/config", server.admin), &[JSON, MATCH], Some(&body)).0
+    };
+    assert_eq!((patch(16 * 1024 + 1), patch(16 * 1024)), (413, 200));
 }
 
 #[test]
@@ -170,7 +258,12 @@ fn changes_need_the_token_where_there_is_one_and_no_log_tells_it() {
     let server = Server::start_on("epoll", &["tcp"], &[&setting]);
     let url = format!("{}/api/v1/pause", server.admin);
     let pause = |headers: &[(&str, &str)]| request("POST", &url, headers, None);
-    assert_eq!(server.get("/api/v1/status").0, 200, "reading needs none");
+    let (_, routes) = server.get("/");
+    for route in routes.as_array().expect("an index") {
+        let (method, path) = (route["method"].as_str().unwrap(), route["path"].as_str().unwrap());
+        let (status, _) = request(method, &format!("{}{path}", server.admin), &[], None);
+        assert_eq!(status, if is_reading(method) { 200 } else { 401 }, "{method} {path}");
+    }
     for wrong in ["", "Bearer", "Bearer wrong", "Basic b3Blbg==", TOKEN] {
         let (status, problem) = pause(&[("Authorization", wrong)]);
         assert_eq!(status, 401, "{wrong}");
@@ -181,7 +274,13 @@ fn changes_need_the_token_where_there_is_one_and_no_log_tells_it() {
     assert_eq!(pause(&[("Authorization", &format!("Bearer {TOKEN}"))]).0, 200);
     std::fs::write(&file, "another-token-another-token-another").unwrap();
     assert_eq!(pause(&[("Authorization", &format!("Bearer {TOKEN}"))]).0, 401, "the file is read again");
-    assert!(!server.log().iter().any(|line| line.contains(TOKEN)), "the log tells the token");
+    for path in ["/api/v1/config", "/metrics", "/api/v1/status", "/api/v1/info"] {
+        assert!(!server.get(path).1.to_string().contains(TOKEN), "{path} tells the token");
+    }
+    let wanted = server.events("admin").len();
+    server.stop_and(|log| {
+        assert!(wanted > 0 && !log.contains(TOKEN), "the log tells the token");
+    });
 }
 
 #[test]
@@ -210,12 +309,57 @@ fn metrics_are_well_formed() {
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         assert!(line.contains("architecture=\"thread_pool\""), "{line}");
     }
+    check_exposition(text);
     let check =
         Command::new("promtool").args(["check", "metrics"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let Ok(mut promtool) = check else { return println!("skipped: promtool is not installed") };
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What the text format demands: a type before each family's samples, families in one piece, no series twice, buckets that
+/// do not fall and end in the count.
+fn check_exposition(text: &str) {
+    let mut types: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut series = BTreeMap::new();
+    let mut family = "";
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("a type");
+            assert!(types.insert(name, kind).is_none(), "{name} is in two pieces");
+            family = name;
+        } else if !line.starts_with('#') {
+            let (sample, value) = line.rsplit_once(' ').expect("a value");
+            let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
+            let name = sample.split('{').next().expect("a name");
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+            assert!(name == family || (base == family && types[family] == "histogram"), "{line} is of no family");
+            assert!(types[family] != "counter" || value >= 0.0, "{line}");
+            assert!(series.insert(sample, value).is_none(), "{sample} is there twice");
+        }
+    }
+    let histograms = types.iter().filter(|(_, kind)| **kind == "histogram");
+    let mut buckets_seen = 0;
+    for (name, _) in histograms {
+        for (sample, count) in series.iter().filter(|(sample, _)| sample.starts_with(&format!("{name}_count"))) {
+            let labels = sample[name.len() + "_count".len()..].trim_matches(['{', '}']).to_owned();
+            let mut buckets: Vec<(f64, f64)> = series
+                .iter()
+                .filter(|(sample, _)| sample.starts_with(&format!("{name}_bucket{{")))
+                .filter(|(sample, _)| labels.split(',').all(|label| sample.contains(label)))
+                .map(|(sample, count)| {
+                    let bound = sample.split("le=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a bound");
+                    (bound.replace("+Inf", "inf").parse().expect("a number"), *count)
+                })
+                .collect();
+            buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
+            assert!(buckets.is_sorted_by(|one, other| one.0 < other.0 && one.1 <= other.1), "{sample}: {buckets:?}");
+            assert_eq!(buckets.last(), Some(&(f64::INFINITY, *count)), "{sample}");
+            buckets_seen += buckets.len();
+        }
+    }
+    assert!(series.len() > 100 && buckets_seen > 100, "{} series, {buckets_seen} buckets", series.len());
 }
 
 #[test]

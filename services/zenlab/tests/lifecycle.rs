@@ -1,4 +1,4 @@
-//! What operators do to servers, and what happens to servers by themselves, while clients are there.
+//! What operators do to servers while clients are there.
 #![allow(
     clippy::unwrap_used,
     clippy::float_cmp,
@@ -10,102 +10,45 @@
 mod support;
 
 use std::io::Read;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
+use support::churn::Churn;
 use support::client::{A, Datagram, End, Q, Stream};
-use support::{Architecture, Directory, Server, ZENLAB, descendants, for_each, kill, registry, wait_for};
-
-/// Names the architecture of what fails in `work`.
-fn each(work: impl Fn(&Architecture) + Sync) {
-    for_each(registry(), |architecture| {
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(architecture)));
-        result.err().map(|_| format!("{}: see above", architecture.name)).into_iter().collect()
-    });
-}
-
-/// Clients that come, ask and go until they are told to stop; gives right answers and failures.
-struct Churn {
-    stop: std::sync::Arc<AtomicBool>,
-    right: std::sync::Arc<AtomicU64>,
-    failed: std::sync::Arc<AtomicU64>,
-    threads: Vec<thread::JoinHandle<()>>,
-}
-
-impl Churn {
-    fn start(server: &Server) -> Self {
-        let (stop, right, failed) = Default::default();
-        let mut churn = Self { stop, right, failed, threads: Vec::new() };
-        let address = server.address("tcp");
-        for _ in 0..3 {
-            let (stop, right, failed, address) =
-                (churn.stop.clone(), churn.right.clone(), churn.failed.clone(), address.clone());
-            let ask = move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let counter = if visit(&address).is_some() { &right } else { &failed };
-                    counter.fetch_add(1, Ordering::Relaxed);
-                }
-            };
-            churn.threads.push(thread::Builder::new().spawn(ask).unwrap());
-        }
-        churn
-    }
-
-    fn right(&self) -> u64 {
-        self.right.load(Ordering::Relaxed)
-    }
-
-    fn wait_for_more(&self, more: u64) {
-        let before = self.right();
-        wait_for("more right answers", || (self.right() >= before + more).then_some(()));
-    }
-
-    fn stop(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            thread.join().unwrap();
-        }
-        self.failed.load(Ordering::Relaxed)
-    }
-}
-
-fn visit(address: &str) -> Option<()> {
-    use std::io::Write;
-    let mut stream = std::net::TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(support::PATIENCE)).ok()?;
-    stream.write_all(Q).ok()?;
-    let mut answer = [0; 5];
-    stream.read_exact(&mut answer).ok()?;
-    (answer == A).then_some(())
-}
+use support::{Server, each, each_of, registry, wait_for};
 
 #[test]
 fn a_paused_server_keeps_its_clients_waiting_and_answers_them_when_it_goes_on() {
     each(|architecture| {
         let server = Server::start(architecture, &["idle_timeout=30s"]);
+        let (streams, letters): (Vec<_>, Vec<_>) =
+            architecture.transports.iter().partition(|transport| matches!(transport.as_str(), "tcp" | "unix"));
         assert_eq!(server.post("/api/v1/pause", json!({})), (200, json!({"state": "paused"})));
         assert_eq!(server.get("/readyz").0, 503);
-        // Whoever is in accept already takes one more client within its tick; after that nobody is taken.
-        wait_for("every worker to have seen the pause", || {
-            let mut probe = Stream::connect(&server, "tcp");
-            probe.set_patience(Duration::from_millis(300));
-            probe.say(Q);
-            let mut buffer = [0; 5];
-            probe.read(&mut buffer).is_err().then_some(())
-        });
-        let mut clients: Vec<_> = (0..5).map(|_| Stream::connect(&server, "tcp")).collect();
-        for client in &mut clients {
+        // Whoever waits already takes one more client within its tick; after that nobody is taken.
+        for transport in &streams {
+            wait_for("nobody to be taken", || {
+                let mut probe = Stream::connect(&server, transport);
+                probe.set_patience(Duration::from_millis(300));
+                probe.say(Q);
+                probe.read(&mut [0; 5]).is_err().then_some(())
+            });
+        }
+        for transport in &letters {
+            wait_for("no datagram to be answered", || {
+                let probe = Datagram::connect(&server, transport);
+                probe.say(Q);
+                probe.receive_within(Duration::from_millis(300)).is_none().then_some(())
+            });
+        }
+        let waiting = |transport: &&String| {
+            let mut client = Stream::connect(&server, transport);
             client.say(Q);
-        }
-        let letters: Vec<_> =
-            architecture.serves("udp").then(|| Datagram::connect(&server, "udp")).into_iter().collect();
-        for letter in &letters {
-            letter.say(Q);
-        }
+            client
+        };
+        let clients: Vec<_> = (0..5).flat_map(|_| streams.iter().map(waiting)).collect();
+        let letters: Vec<_> = letters.iter().map(|transport| Datagram::connect(&server, transport)).collect();
+        letters.iter().for_each(|letter| letter.say(Q));
         assert_eq!(server.post("/api/v1/resume", json!({})), (200, json!({"state": "ready"})));
         // Each goes when it is answered: a server that serves one client at a time serves the next one then.
         for mut client in clients {
@@ -129,20 +72,50 @@ fn a_pause_can_end_by_itself() {
 }
 
 #[test]
+fn the_end_of_a_pause_does_not_end_the_next_one() {
+    let server = Server::start_on("epoll", &["tcp"], &[]);
+    assert_eq!(server.post("/api/v1/pause", json!({"for": "300ms"})).0, 200);
+    assert_eq!(server.post("/api/v1/resume", json!({})).0, 200);
+    assert_eq!(server.post("/api/v1/pause", json!({})).0, 200);
+    wait_for("the first pause's end to be over", || {
+        let status = server.status();
+        assert_eq!(status["state"], "paused");
+        (status["in_state_seconds"].as_f64()? > 0.6).then_some(())
+    });
+    server.stop();
+}
+
+#[test]
 fn workers_follow_the_setting_up_and_down_while_clients_come_and_go() {
     each(|architecture| {
-        let server = Server::start_on(&architecture.name, &["tcp"], &[]);
+        let transports: Vec<_> =
+            ["tcp", "udp"].into_iter().filter(|transport| architecture.serves(transport)).collect();
+        let server = Server::start_on(&architecture.name, &transports, &[]);
         if architecture.workers == "ignored" {
             let (status, problem) = server.patch(json!({"workers": 8}));
             assert_eq!(status, 409, "{problem}");
-            return;
+            assert_eq!(server.post("/api/v1/workers", json!({"count": 8})).0, 409);
+            return server.stop();
         }
         let churn = Churn::start(&server);
-        for wanted in [8, 2, 5] {
+        for wanted in [8, 2, 5, 1, 4] {
             assert_eq!(server.patch(json!({"workers": wanted})).0, 200);
-            wait_for(&format!("{wanted} workers of {}", architecture.name), || {
-                (server.endpoint("tcp")["workers"]["running"] == wanted).then_some(())
-            });
+            for transport in &transports {
+                wait_for(&format!("{wanted} workers of {} over {transport}", architecture.name), || {
+                    (server.endpoint(transport)["workers"]["running"] == wanted).then_some(())
+                });
+                // What is counted is what there is: each worker is a thread or process of its own.
+                wait_for(&format!("{wanted} {} of {}", architecture.workers, architecture.name), || {
+                    let family = server.data_plane(transport);
+                    let leader = family.first()?;
+                    let found = if architecture.workers == "threads" { leader.threads() } else { family.len() };
+                    // A leader of workers is none itself, or is one.
+                    (wanted..=wanted + 1).contains(&found).then_some(())
+                });
+            }
+            if architecture.serves("udp") {
+                Datagram::connect(&server, "udp").ask(Q, A);
+            }
             churn.wait_for_more(20);
         }
         assert_eq!(churn.stop(), 0, "no client may notice");
@@ -154,13 +127,73 @@ fn workers_follow_the_setting_up_and_down_while_clients_come_and_go() {
 #[test]
 fn settings_hold_for_conversations_that_go_on() {
     each(|architecture| {
-        let server = Server::start_on(&architecture.name, &["tcp"], &["idle_timeout=1h"]);
-        let mut silent = Stream::connect(&server, "tcp");
-        silent.ask(Q, A);
-        server.set("idle_timeout", json!("300ms"));
-        assert_eq!(silent.hear_rest(), (Vec::new(), End::Closed));
-        server.set("dialogue", json!("echo"));
-        Stream::connect(&server, "tcp").ask(b"Hello, World!", b"Hello, World!");
+        let server = Server::start(architecture, &["idle_timeout=1h", "question_deadline=60s"]);
+        for transport in ["tcp", "unix"] {
+            let mut slow = Stream::connect(&server, transport);
+            slow.say(&Q[..10]);
+            server.set("question_deadline", json!("300ms"));
+            assert_eq!(slow.hear_rest(), (support::client::TIMEOUT.to_vec(), End::Closed), "{transport}");
+            let mut silent = Stream::connect(&server, transport);
+            silent.ask(Q, A);
+            server.set("idle_timeout", json!("300ms"));
+            assert_eq!(silent.hear_rest(), (Vec::new(), End::Closed), "{transport}");
+            server.set("idle_timeout", json!("1h"));
+            server.set("question_deadline", json!("60s"));
+        }
+        server.stop();
+    });
+}
+
+#[test]
+fn an_echo_sends_back_every_byte() {
+    let bytes: Vec<u8> = (0..=255).collect();
+    each(|architecture| {
+        let server = Server::start(architecture, &["dialogue=echo", "idle_timeout=30s"]);
+        for transport in &architecture.transports {
+            if matches!(transport.as_str(), "tcp" | "unix") {
+                let mut client = Stream::connect(&server, transport);
+                client.ask(b"Hello, World!", b"Hello, World!");
+                // More than is read at once.
+                client.ask(&bytes.repeat(40), &bytes.repeat(40));
+            } else {
+                let client = Datagram::connect(&server, transport);
+                client.ask(b"Hello, World!", b"Hello, World!");
+                client.ask(&bytes[192..], &bytes[192..]);
+            }
+        }
+        let mut client = Stream::connect(&server, "tcp");
+        client.ask(Q, Q);
+        server.set("dialogue", json!("zen"));
+        client.ask(Q, A);
+        server.stop();
+    });
+}
+
+#[test]
+fn the_limit_of_connections_follows_the_setting() {
+    each_of(registry().into_iter().filter(|architecture| !architecture.per_worker).collect(), |architecture| {
+        let server = Server::start_on(&architecture.name, &["tcp"], &["max_connections=2", "idle_timeout=30s"]);
+        let welcome = || {
+            let mut client = Stream::connect(&server, "tcp");
+            client.ask(Q, A);
+            client
+        };
+        let is_refused = || {
+            let (heard, _) = Stream::connect(&server, "tcp").hear_rest();
+            assert_eq!(String::from_utf8_lossy(&heard), "Error: busy.");
+        };
+        let mut clients = vec![welcome(), welcome()];
+        is_refused();
+        server.set("max_connections", json!(4));
+        clients.extend([welcome(), welcome()]);
+        is_refused();
+        server.set("max_connections", json!(1));
+        // Whoever is in may stay.
+        for client in &mut clients {
+            client.ask(Q, A);
+        }
+        is_refused();
+        assert_eq!(server.metric("zen_connections_rejected_total", &["reason=\"max_connections\""]), 3.0);
         server.stop();
     });
 }
@@ -174,246 +207,90 @@ fn a_drained_server_can_be_started_again() {
         for _ in 0..2 {
             assert_eq!(server.post("/api/v1/drain", json!({})).0, 202, "a second order changes nothing");
         }
-        wait_for("parked", || (server.status()["state"] == "parked").then_some(()));
+        server.wait_for_state("parked");
         assert_eq!(server.get("/readyz").0, 503);
         assert_eq!(server.get("/livez").0, 200);
-        assert!(Stream::try_connect(&server, "tcp").is_err(), "a parked server listens to nobody");
-        assert_eq!(server.post("/api/v1/pause", json!({})).0, 409);
+        for transport in ["tcp", "unix"] {
+            assert!(Stream::try_connect(&server, transport).is_err(), "a parked server listens to nobody");
+        }
+        for order in ["pause", "resume", "drain"] {
+            assert_eq!(server.post(&format!("/api/v1/{order}"), json!({})).0, 409, "{order}");
+        }
+        assert_eq!(server.status()["drain"]["lost"], 0);
         assert_eq!(server.post("/api/v1/start", json!({})).0, 202);
         server.wait_until_ready();
         assert_eq!(server.post("/api/v1/start", json!({})).0, 409);
-        for transport in ["tcp", "unix"] {
-            Stream::connect(&server, transport).ask(Q, A);
+        for transport in &architecture.transports {
+            if matches!(transport.as_str(), "tcp" | "unix") {
+                Stream::connect(&server, transport).ask(Q, A);
+            } else {
+                Datagram::connect(&server, transport).ask(Q, A);
+            }
         }
-        assert_eq!(server.metric("zen_requests_total", &[]), before + 2.0, "no counter begins anew");
+        let asked = before + architecture.transports.len() as f64;
+        assert_eq!(server.metric("zen_requests_total", &[]), asked, "no counter begins anew");
         server.stop();
     });
+}
+
+/// Orders in the order in which they are given, the last of which ends the server.
+#[test]
+fn every_order_to_end_ends_in_order() {
+    let given: [&[(&str, &str)]; 9] = [
+        &[("shutdown", "{}")],
+        &[("shutdown", r#"{"mode": "graceful"}"#)],
+        &[("shutdown", r#"{"mode": "fast"}"#)],
+        &[("drain", r#"{"then": "exit"}"#)],
+        &[("pause", "{}"), ("shutdown", "{}")],
+        &[("pause", "{}"), ("drain", "{}"), ("drain", r#"{"then": "exit"}"#)],
+        &[("drain", "{}"), ("shutdown", "{}")],
+        &[("drain", "{}"), ("drain", "{}"), ("shutdown", r#"{"mode": "fast"}"#)],
+        &[("drain", "{}"), ("parked", ""), ("shutdown", "{}")],
+    ];
+    for orders in given {
+        let server = Server::start_on("epoll", &["tcp", "udp", "unix", "unixgram"], &[]);
+        let mut client = Stream::connect(&server, "tcp");
+        client.ask(Q, A);
+        for (order, body) in orders {
+            if *order == "parked" {
+                server.wait_for_state("parked");
+                continue;
+            }
+            let (status, answer) = server.post(&format!("/api/v1/{order}"), serde_json::from_str(body).unwrap());
+            assert!(matches!(status, 200 | 202), "{orders:?}: {order}: {answer}");
+        }
+        assert_eq!(client.hear_rest(), (Vec::new(), End::Closed), "{orders:?}");
+        server.ends_in_order();
+    }
+}
+
+#[test]
+fn every_signal_to_end_ends_in_order() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT] {
+        for parked in [false, true] {
+            let server = Server::start_on("epoll", &["tcp", "unix"], &[]);
+            if parked {
+                assert_eq!(server.post("/api/v1/drain", json!({})).0, 202);
+                server.wait_for_state("parked");
+            }
+            server.signal(signal);
+            server.ends_in_order();
+        }
+    }
 }
 
 #[test]
 fn a_second_signal_does_not_wait() {
     each(|architecture| {
-        let mut server =
-            Server::start_on(&architecture.name, &["tcp"], &["question_deadline=60s", "drain_timeout=60s"]);
+        let settings = ["question_deadline=60s", "drain_timeout=60s"];
+        let mut server = Server::start_on(&architecture.name, &["tcp"], &settings);
         let mut client = Stream::connect(&server, "tcp");
         client.say(&Q[..10]);
         wait_for("the client to be taken", || (server.open("tcp") == 1).then_some(()));
         server.signal(libc::SIGTERM);
         server.wait_for_event("state", 2);
         server.signal(libc::SIGTERM);
-        assert_eq!(server.wait().code(), Some(0));
+        server.ends_in_order();
         client.hear_rest();
     });
-}
-
-#[test]
-fn a_killed_data_plane_is_replaced_and_no_counter_falls() {
-    each(|architecture| {
-        let server = Server::start_on(&architecture.name, &["tcp"], &[]);
-        let churn = Churn::start(&server);
-        churn.wait_for_more(20);
-        let (leader, before) = (server.leader("tcp"), server.metric("zen_requests_total", &[]));
-        kill(leader, libc::SIGKILL);
-        churn.wait_for_more(50);
-        wait_for("the restart to be counted", || {
-            (server.metric("zen_worker_restarts_total", &[]) >= 1.0).then_some(())
-        });
-        assert_ne!(server.leader("tcp"), leader);
-        assert!(server.metric("zen_requests_total", &[]) >= before);
-        let failed = churn.stop();
-        assert!(failed <= 3 + 64, "those who were being served are lost, and nobody else: {failed}");
-        wait_for("the books to balance", || (server.open("tcp") == 0).then_some(()));
-        println!(
-            "{}: replaced after {:.1} ms, {failed} lost",
-            architecture.name,
-            server.endpoint("tcp")["last_respawn_ms"]
-        );
-        server.stop();
-    });
-}
-
-#[test]
-fn a_killed_control_plane_is_replaced_and_no_client_notices() {
-    let mut server = Server::start_on("epoll", &["tcp"], &[]);
-    let churn = Churn::start(&server);
-    churn.wait_for_more(10);
-    let leader = server.leader("tcp") as u32;
-    let control = descendants(server.pid()).into_iter().find(|&pid| pid != leader).expect("a control plane");
-    kill(control as i32, libc::SIGKILL);
-    server.wait_for_event("control_lost", 1);
-    server.wait_until_ready();
-    churn.wait_for_more(10);
-    assert_eq!(churn.stop(), 0);
-    assert_eq!(server.status()["control_restarts"], 1);
-    server.stop();
-}
-
-#[test]
-fn a_killed_worker_of_prefork_takes_only_its_own_client_along() {
-    let server = Server::start_on("prefork", &["tcp"], &["idle_timeout=30s"]);
-    let mut clients: Vec<_> = (0..4).map(|_| Stream::connect(&server, "tcp")).collect();
-    for client in &mut clients {
-        client.ask(Q, A);
-    }
-    let leader = server.leader("tcp") as u32;
-    kill(descendants(leader)[0] as i32, libc::SIGKILL);
-    wait_for("the worker to be replaced", || {
-        let replaced = server.metric("zen_worker_restarts_total", &[]) == 1.0;
-        (replaced && descendants(leader).len() == 4).then_some(())
-    });
-    let mut lost = 0;
-    for mut client in clients {
-        client.say(Q);
-        lost += usize::from(client_is_lost(&mut client));
-    }
-    assert_eq!(lost, 1);
-    server.stop();
-}
-
-fn client_is_lost(client: &mut Stream) -> bool {
-    let mut answer = [0; 5];
-    client.read_exact(&mut answer).is_err()
-}
-
-#[test]
-fn a_stale_unix_socket_is_replaced_and_nothing_else_is() {
-    let directory = Directory::new();
-    let path = directory.0.join("stale");
-    let listen = format!("unix://{}", path.display());
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let server = Server::start_with("epoll", &[], &[], |command| {
-        command.args(["--listen", &listen]);
-    });
-    assert_eq!(
-        exit_code(&["server", "poll", "--listen", &listen, "--admin", "127.0.0.1:0"]),
-        3,
-        "somebody listens there"
-    );
-    server.stop();
-    assert!(!path.exists(), "its own file goes with the server");
-    std::fs::write(&path, "a letter").unwrap();
-    assert_eq!(exit_code(&["server", "epoll", "--listen", &listen, "--admin", "127.0.0.1:0"]), 3, "no socket");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "a letter");
-}
-
-#[test]
-fn two_servers_cannot_share_a_port() {
-    each(|architecture| {
-        let server = Server::start(architecture, &[]);
-        for transport in architecture.transports.iter().filter(|transport| !transport.starts_with("unix")) {
-            let listen = format!("{transport}://{}", server.address(transport));
-            assert_eq!(
-                exit_code(&["server", &architecture.name, "--listen", &listen, "--admin", "127.0.0.1:0"]),
-                3,
-                "{listen}"
-            );
-        }
-    });
-}
-
-fn exit_code(arguments: &[&str]) -> i32 {
-    let output = Command::new(ZENLAB).args(arguments).stdin(Stdio::null()).output().unwrap();
-    output.status.code().expect("it ends by itself")
-}
-
-#[test]
-fn the_settings_file_is_read_again_on_sighup() {
-    let directory = Directory::new();
-    let file = directory.0.join("settings.toml");
-    std::fs::write(&file, "idle_timeout = \"20s\"\n").unwrap();
-    let mut server = Server::start_with("epoll", &["tcp"], &[], |command| {
-        command.arg("--config").arg(&file);
-    });
-    let idle_timeout = |server: &Server| server.get("/api/v1/config").1["settings"]["idle_timeout"].clone();
-    assert_eq!(idle_timeout(&server), "20s");
-    std::fs::write(&file, "idle_timeout = \"25s\"\n").unwrap();
-    server.signal(libc::SIGHUP);
-    wait_for("the new value", || (idle_timeout(&server) == "25s").then_some(()));
-    std::fs::write(&file, "idle_timeout = \"never\"\n").unwrap();
-    server.signal(libc::SIGHUP);
-    server.wait_for_event("reload_failed", 1);
-    assert_eq!(idle_timeout(&server), "25s", "the old settings stay");
-    assert_eq!(server.metric("zen_config_last_reload_successful", &[]), 0.0);
-    Stream::connect(&server, "tcp").ask(Q, A);
-    server.stop();
-}
-
-#[test]
-fn at_the_limit_of_descriptors_clients_wait_and_the_admin_api_answers() {
-    each(|architecture| {
-        let server = Server::start_with(&architecture.name, &["tcp"], &["idle_timeout=60s"], |command| {
-            limit_descriptors(command, 128);
-        });
-        let mut clients: Vec<_> = (0..200).map(|_| Stream::connect(&server, "tcp")).collect();
-        if !architecture.per_worker {
-            wait_for("the limit, or a refusal before it", || {
-                let errors = server.metric("zen_accept_errors_total", &[]);
-                let open = server.open("tcp");
-                let refused = server.metric("zen_connections_rejected_total", &[]);
-                (errors > 0.0 || open + refused as u64 >= 64).then_some(())
-            });
-        }
-        assert_eq!(server.get("/livez").0, 200);
-        // Those who go make room for those who wait.
-        let last = clients.split_off(195);
-        drop(clients);
-        for mut client in last {
-            client.say(Q);
-            let (mut answer, busy) = ([0; 5], b"Error");
-            client.read_exact(&mut answer).unwrap();
-            assert!(answer == A || answer == *busy, "{}", String::from_utf8_lossy(&answer));
-        }
-        server.stop();
-    });
-}
-
-/// Lowers the hard limit, so that the server cannot raise its own.
-fn limit_descriptors(command: &mut Command, limit: u64) {
-    let set = move || {
-        let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
-        // SAFETY: a plain system call with a pointer to a variable of this frame.
-        match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        }
-    };
-    // SAFETY: only a system call happens between fork and exec.
-    unsafe { command.pre_exec(set) };
-}
-
-#[test]
-fn sockets_can_be_passed_by_whoever_starts_the_server() {
-    use std::os::fd::AsRawFd;
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let fd = listener.as_raw_fd();
-    let pass = move || {
-        // SAFETY: a plain system call between fork and exec; the number goes to the place where the protocol wants it.
-        match unsafe { libc::dup2(fd, 3) } {
-            3 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        }
-    };
-    let server = Server::start_with("epoll", &[], &[], |command| {
-        // The shell knows its own number, which will be the server's.
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "LISTEN_PID=$$ exec \"$@\"", "sh", ZENLAB]).args(command.get_args());
-        shell.args(["--listen", &format!("tcp://{address}")]).env("LISTEN_FDS", "1");
-        // SAFETY: see there.
-        unsafe { shell.pre_exec(pass) };
-        *command = shell;
-    });
-    // Nobody else could have bound that address: it is taken, by the very socket that was passed.
-    let mut client = std::net::TcpStream::connect(address).unwrap();
-    std::io::Write::write_all(&mut client, Q).unwrap();
-    let mut answer = [0; 5];
-    client.read_exact(&mut answer).unwrap();
-    assert_eq!(answer, A);
-    assert_eq!(server.post("/api/v1/drain", json!({})).0, 202);
-    wait_for("parked", || (server.status()["state"] == "parked").then_some(()));
-    assert_eq!(server.post("/api/v1/start", json!({})).0, 202);
-    server.wait_until_ready();
-    drop(listener);
-    visit(&address.to_string()).expect("an answer after the restart");
-    server.stop();
 }

@@ -11,7 +11,10 @@
     reason = "a test that fails says where"
 )]
 
+pub mod books;
+pub mod churn;
 pub mod client;
+pub mod process;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -21,6 +24,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use process::Process;
 use serde_json::{Value, json};
 
 /// Longer than anything takes, even on a busy machine.
@@ -59,6 +63,19 @@ pub fn registry() -> Vec<Architecture> {
         per_worker: entry["capacity"]["kind"] == "per_worker",
     };
     list.as_array().expect("a list").iter().map(entry).collect()
+}
+
+/// Does `work` for every architecture, some at a time; names those for which it fails.
+pub fn each(work: impl Fn(&Architecture) + Sync) {
+    each_of(registry(), work);
+}
+
+/// As [`each`], for some architectures.
+pub fn each_of(architectures: Vec<Architecture>, work: impl Fn(&Architecture) + Sync) {
+    for_each(architectures, |architecture| {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(architecture)));
+        result.err().map(|_| format!("{}: see above", architecture.name)).into_iter().collect()
+    });
 }
 
 /// Does `work` for each architecture, some at a time; collects what failed and fails once.
@@ -121,7 +138,7 @@ pub struct Server {
     pub directory: Directory,
     pub admin: String,
     urls: Vec<String>,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Log,
 }
 
 impl Server {
@@ -189,7 +206,7 @@ impl Server {
     }
 
     pub fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
+        self.log.so_far()
     }
 
     pub fn pid(&self) -> u32 {
@@ -260,9 +277,25 @@ impl Server {
         self.endpoint(transport)["connections"]["open"].as_u64().expect("a number")
     }
 
-    /// The process id of a data plane's leader.
+    /// The process id of a data plane's leader; 0 while there is none.
     pub fn leader(&self, transport: &str) -> i32 {
         self.endpoint(transport)["pid"].as_i64().expect("a pid") as i32
+    }
+
+    /// The data plane of an endpoint: its leader and whoever it has made.
+    pub fn data_plane(&self, transport: &str) -> Vec<Process> {
+        process::family(self.leader(transport) as u32)
+    }
+
+    /// As [`Self::wait_for_state`], also for a server whose control plane may end meanwhile.
+    pub fn wait_for_logged_state(&self, wanted: &str) {
+        wait_for(&format!("{} to log that it is {wanted}", self.architecture), || {
+            self.events("state").iter().any(|event| event["state"] == wanted).then_some(())
+        });
+    }
+
+    pub fn wait_for_state(&self, wanted: &str) {
+        wait_for(&format!("{} to be {wanted}", self.architecture), || (self.status()["state"] == wanted).then_some(()));
     }
 
     /// The sum of a metric's series whose labels contain all of these.
@@ -286,18 +319,42 @@ impl Server {
     }
 
     /// Ends it in order.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
         self.signal(libc::SIGTERM);
+        self.ends_in_order();
+    }
+
+    /// Ends it in order, and shows its whole log.
+    pub fn stop_and(self, look: impl FnOnce(&str)) {
+        let lines = self.log.lines.clone();
+        self.stop();
+        look(&lines.lock().unwrap().join("\n"));
+    }
+
+    /// Waits for an end that was ordered: in order, and nothing is left of it.
+    pub fn ends_in_order(mut self) {
+        let family = process::family(self.pid());
         let status = self.wait();
         assert_eq!(status.code(), Some(0), "{}:\n{}", self.architecture, self.log().join("\n"));
+        // A process that was born later than we looked is a child of one that we have seen.
+        let left: Vec<_> = family.iter().filter(|process| process.is_alive()).collect();
+        assert!(left.is_empty(), "{} leaves {left:?}", self.architecture);
+        for url in self.urls.iter().filter(|url| url.starts_with("unix")) {
+            let path = url.split_once("://").expect("a URL").1;
+            assert!(!Path::new(path).exists(), "{} leaves {path}", self.architecture);
+        }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Whoever is below dies with the supervisor.
+        let family = process::family(self.pid());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Whoever is below dies with the supervisor; that is for a test to show, not to rely on.
+        for process in family {
+            process.kill();
+        }
     }
 }
 
@@ -306,17 +363,54 @@ pub fn kill(pid: i32, signal: i32) {
     unsafe { libc::kill(pid, signal) };
 }
 
-fn follow(stderr: impl std::io::Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let lines = log.clone();
-    thread::Builder::new()
-        .spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                lines.lock().unwrap().push(line);
-            }
-        })
-        .expect("a thread");
-    log
+/// What a process says, line by line, read as it comes: nobody may have to wait for a reader.
+struct Log {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: thread::JoinHandle<()>,
+}
+
+fn follow(stderr: impl std::io::Read + Send + 'static) -> Log {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let all = lines.clone();
+    let read = move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            all.lock().unwrap().push(line);
+        }
+    };
+    Log { lines, reader: thread::Builder::new().spawn(read).expect("a thread") }
+}
+
+impl Log {
+    fn so_far(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Everything, of a process that has ended.
+    fn to_the_end(self) -> String {
+        self.reader.join().expect("a reader does not panic");
+        self.lines.lock().unwrap().join("\n")
+    }
+}
+
+/// Runs the program to its end; gives its exit code and what it said on stderr.
+pub fn zenlab(arguments: &[&str]) -> (Option<i32>, String) {
+    ending(Command::new(ZENLAB).args(arguments))
+}
+
+/// As [`zenlab`], for a command with more than arguments. One that does not end is ended, and has no exit code.
+pub fn ending(command: &mut Command) -> (Option<i32>, String) {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program runs");
+    let log = follow(child.stderr.take().expect("its log"));
+    let deadline = Instant::now() + PATIENCE;
+    while child.try_wait().expect("its status").is_none() {
+        if Instant::now() > deadline {
+            let _ = child.kill();
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    let code = child.wait().expect("its status").code();
+    (code, log.to_the_end())
 }
 
 /// One request; the body is JSON, or a string if it is none. Status 0 is no answer.
@@ -355,17 +449,4 @@ pub fn exchange(
     let text = response.body_mut().read_to_string().unwrap_or_default();
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
     (response.status().as_u16(), headers, body)
-}
-
-/// The children of a process, and theirs.
-pub fn descendants(pid: u32) -> Vec<u32> {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let children: Vec<u32> = children.split_whitespace().filter_map(|child| child.parse().ok()).collect();
-    children.iter().flat_map(|&child| [vec![child], descendants(child)].concat()).collect()
-}
-
-/// The state letter of a process: `Z` is a zombie.
-pub fn state(pid: u32) -> Option<char> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
 }
