@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 pub use count::{Counter, DURATION_BOUNDS, Gauge, Histogram, Usage};
 pub use faults::{Fault, Faults, Target};
-pub use settings::{Live, LiveValue, Settings};
+pub use settings::{IoUring, Live, LiveValue, Settings};
 pub use slot::{Closed, Dropped, Rejected, Slot};
 
 /// The most endpoints that one container serves: one of each transport.
@@ -183,6 +183,9 @@ pub struct EndpointPage {
     pub drain_lost: AtomicU64,
     /// Conversations in mid-question that were closed in a drain. Any worker adds to it.
     pub drain_retryable: AtomicU64,
+    /// Why another backend serves than the one that the architecture is named after, as an errno; 0 if it does not. Written
+    /// by the leader.
+    pub fallback: Gauge,
     /// Faults that were asked for. Written by the control plane, and by whoever they happen to.
     pub faults: Faults,
     /// Open conversations when the drain began.
