@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use bare::{Bare, POOL, STREAMS};
 use chassis::page::LiveValue;
 use chassis::settings::{Source, Start};
-use chassis::{Architecture, Workers};
+use chassis::{Architecture, IoUring, Workers};
 use rustix::process::{Pid, Signal};
 
 /// How long one slot of load is.
@@ -178,6 +178,7 @@ fn settings(architecture: &Architecture, address: SocketAddr) -> Start {
         backlog: 4096,
         max_question_bytes: 64,
         receive_buffer: 1 << 20,
+        io_uring: IoUring::Require,
         lab: false,
         name: architecture.name.to_owned(),
         otlp_endpoint: String::new(),

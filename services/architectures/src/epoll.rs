@@ -37,7 +37,7 @@ const NEWCOMERS: usize = 64;
 /// Events taken in one turn.
 const EVENTS: usize = 256;
 
-fn serve_clients(mut site: Site<StreamListener>) -> io::Result<()> {
+pub(crate) fn serve_clients(mut site: Site<StreamListener>) -> io::Result<()> {
     site.set_blocking(false)?;
     let mut epoll = Epoll::new()?;
     let mut crowd = Crowd::default();
@@ -68,7 +68,7 @@ fn welcome(site: &mut Site<StreamListener>, crowd: &mut Crowd, epoll: &Epoll) ->
     Ok(())
 }
 
-fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Result<()> {
+pub(crate) fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Result<()> {
     site.set_blocking(false)?;
     let mut epoll = Epoll::new()?;
     let mut waiting = Waiting::default();
@@ -93,18 +93,18 @@ fn receive(site: &mut Site<DatagramSocket>, waiting: &mut Waiting) -> io::Result
 }
 
 /// The set of descriptors that the kernel watches for us. What we want of each is told once and kept there.
-struct Epoll {
+pub(crate) struct Epoll {
     set: OwnedFd,
     watches_endpoint: bool,
 }
 
 impl Epoll {
-    fn new() -> io::Result<Self> {
+    pub fn new() -> io::Result<Self> {
         Ok(Self { set: epoll::create(CreateFlags::CLOEXEC)?, watches_endpoint: false })
     }
 
     /// Watches the endpoint while it is open. Level-triggered, so clients that wait are reported again and again.
-    fn watch_endpoint<S: Endpoint>(&mut self, site: &Site<S>) -> io::Result<()> {
+    pub fn watch_endpoint<S: Endpoint>(&mut self, site: &Site<S>) -> io::Result<()> {
         if site.is_open() == self.watches_endpoint {
             return Ok(());
         }
@@ -118,7 +118,7 @@ impl Epoll {
     }
 
     /// Who is ready? Waits for a tick at the most.
-    fn wait<S: Endpoint>(&self, site: &Site<S>, timer: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()> {
+    pub fn wait<S: Endpoint>(&self, site: &Site<S>, timer: Option<Instant>, events: &mut Vec<Event>) -> io::Result<()> {
         let tick = site.tick_until(timer);
         let timeout = Timespec { tv_sec: tick.as_secs() as i64, tv_nsec: i64::from(tick.subsec_nanos()) };
         let began = Instant::now();

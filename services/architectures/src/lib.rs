@@ -8,7 +8,9 @@
 mod callbacks;
 mod coroutines;
 mod epoll;
+mod epoll_sharded;
 mod fork_per_connection;
+mod io_uring;
 mod poll;
 mod prefork;
 mod select;
@@ -39,6 +41,8 @@ pub const REGISTRY: &[&Architecture] = &[
     &select::ARCHITECTURE,
     &poll::ARCHITECTURE,
     &epoll::ARCHITECTURE,
+    &epoll_sharded::ARCHITECTURE,
+    &io_uring::ARCHITECTURE,
     &callbacks::ARCHITECTURE,
     &coroutines::ARCHITECTURE,
     &tokio_current_thread::ARCHITECTURE,

@@ -77,7 +77,7 @@ enum Settled {
 
 /// Serves the admin API until the process is told to end by SIGTERM; gives its exit code.
 pub fn run(context: Context) -> i32 {
-    let spans = Spans::new(&context.start.otlp_endpoint, &context.start.name);
+    let spans = Spans::new(&context.start.otlp_endpoint, &context.start.name, context.page);
     let served = serve(context, &spans);
     spans.shut_down();
     match served {

@@ -94,7 +94,12 @@ impl Child {
 impl Ended {
     /// Whether it ended by itself with code 0.
     pub const fn was_orderly(&self) -> bool {
-        libc::WIFEXITED(self.status) && libc::WEXITSTATUS(self.status) == 0
+        self.exited_with(0)
+    }
+
+    /// Whether it ended by itself with this code.
+    pub const fn exited_with(&self, code: i32) -> bool {
+        libc::WIFEXITED(self.status) && libc::WEXITSTATUS(self.status) == code
     }
 
     /// How it ended, in words.

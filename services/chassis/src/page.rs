@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 pub use count::{Counter, DURATION_BOUNDS, Gauge, Histogram, Usage};
 pub use faults::{Fault, Faults, Target};
-pub use settings::{Live, LiveValue, Settings};
+pub use settings::{IoUring, Live, LiveValue, Settings};
 pub use slot::{Closed, Dropped, Rejected, Slot};
 
 /// The most endpoints that one container serves: one of each transport.
@@ -183,6 +183,8 @@ pub struct EndpointPage {
     pub drain_lost: AtomicU64,
     /// Conversations in mid-question that were closed in a drain. Any worker adds to it.
     pub drain_retryable: AtomicU64,
+    /// Why epoll serves instead of what the architecture is named after, as an errno; 0 if it does not. Written by the leader.
+    pub fallback_errno: Gauge,
     /// Faults that were asked for. Written by the control plane, and by whoever they happen to.
     pub faults: Faults,
     /// Open conversations when the drain began.
@@ -217,6 +219,11 @@ impl Page {
     /// The endpoints in use.
     pub fn endpoints(&self) -> &[EndpointPage] {
         &self.endpoints[..self.endpoint_count.load(Ordering::Relaxed) as usize]
+    }
+
+    /// Whether epoll serves an endpoint instead of what the architecture is named after: then no figure goes by its name.
+    pub fn falls_back(&self) -> bool {
+        self.endpoints().iter().any(|endpoint| endpoint.fallback().is_some())
     }
 
     /// What the container does.
@@ -301,6 +308,12 @@ impl DrainClock {
 }
 
 impl EndpointPage {
+    /// Why epoll serves instead of what the architecture is named after, if it does.
+    pub fn fallback(&self) -> Option<io::Error> {
+        let errno = self.fallback_errno.get();
+        (errno != 0).then(|| io::Error::from_raw_os_error(errno as i32))
+    }
+
     /// The slots that were ever used.
     pub fn slots(&self) -> &[Slot] {
         &self.slots[..self.high_water.load(Ordering::Acquire) as usize]

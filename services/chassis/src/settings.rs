@@ -99,6 +99,8 @@ pub struct Start {
     pub max_question_bytes: usize,
     /// What SO_RCVBUF is asked to be for datagram sockets, in bytes.
     pub receive_buffer: usize,
+    /// What is done where the kernel refuses a ring.
+    pub io_uring: crate::page::IoUring,
     /// Whether experiments that hurt (expensive answers, faults) are allowed.
     pub lab: bool,
     /// The name under which metrics and traces know this server: its architecture's, or another's where two share one.

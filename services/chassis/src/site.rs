@@ -1,7 +1,7 @@
 //! All that an architecture sees: an endpoint, its clients, and orders to obey.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -11,12 +11,12 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SocketAddrAny;
 use socket2::SockAddr;
-use zen::error;
+use zen::{Transport, error};
 
 use crate::desk::{self, Desk, Role, Tenure};
 use crate::letter::{Arrived, Letter};
 use crate::linger::{self, linger};
-use crate::page::{DrainClock, Dropped, EndpointPage, MAX_SLOTS, Page, Rejected, State, Target};
+use crate::page::{DrainClock, Dropped, EndpointPage, IoUring, MAX_SLOTS, Page, Rejected, State, Target};
 use crate::socket::{DatagramSocket, Stream, StreamListener, TICK};
 use crate::talk::Talk;
 use crate::visit::Visit;
@@ -43,6 +43,7 @@ const LAST_LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 pub struct Site<S> {
     desk: Desk,
     index: usize,
+    transport: Transport,
     /// `None` when the worker has taken its last client: the endpoint must not stay open for its sake.
     socket: Option<Arc<S>>,
     /// The slot of the first worker: 1 where the leader keeps slot 0 for itself.
@@ -58,19 +59,42 @@ pub struct Site<S> {
 
 /// A socket that workers can share.
 pub trait Endpoint: AsFd + Sized + Send + Sync {
+    /// What it is reached by.
+    fn transport(&self) -> Transport;
+
     /// Another handle of the same socket.
     fn share(&self) -> io::Result<Self>;
+
+    /// Another socket at the same address, prepared as this one is; the kernel shares out who comes (SO_REUSEPORT). A Unix
+    /// address has one socket only: there it is another handle.
+    fn another(&self) -> io::Result<Self>;
 }
 
 impl Endpoint for StreamListener {
+    fn transport(&self) -> Transport {
+        self.transport()
+    }
+
     fn share(&self) -> io::Result<Self> {
         self.try_clone()
+    }
+
+    fn another(&self) -> io::Result<Self> {
+        self.another()
     }
 }
 
 impl Endpoint for DatagramSocket {
+    fn transport(&self) -> Transport {
+        self.transport()
+    }
+
     fn share(&self) -> io::Result<Self> {
         self.try_clone()
+    }
+
+    fn another(&self) -> io::Result<Self> {
+        self.another()
     }
 }
 
@@ -83,6 +107,7 @@ impl<S: Endpoint> Site<S> {
         Self {
             desk,
             index: 0,
+            transport: socket.transport(),
             socket: Some(Arc::new(socket)),
             first_slot: 0,
             next_seat: 0,
@@ -95,6 +120,14 @@ impl<S: Endpoint> Site<S> {
     /// The site as a worker thread with number `index` has it.
     pub fn for_thread(&self, index: usize) -> io::Result<Self> {
         self.worker(index, Role::Thread)
+    }
+
+    /// The site as a worker thread with number `index` has it that has a socket of its own, and so a queue of its own, at
+    /// the endpoint's address: see [`Endpoint::another`]. Worker 0 has the endpoint's own, where clients find a successor
+    /// should this process die.
+    pub fn for_shard(&self, index: usize) -> io::Result<Self> {
+        let open = |socket: &Arc<S>| if index == 0 { socket.share() } else { socket.another() };
+        Ok(self.place(index, Role::Thread, self.socket.as_ref().map(open).transpose()?))
     }
 
     /// The site as a worker process with number `index` has it.
@@ -136,6 +169,7 @@ impl<S: Endpoint> Site<S> {
         Self {
             desk: Desk { slot, role, ..self.desk },
             index,
+            transport: self.transport,
             socket: socket.map(Arc::new),
             first_slot: 0,
             next_seat: 0,
@@ -290,6 +324,21 @@ impl<S: Endpoint> Site<S> {
         }
     }
 
+    /// What is to happen where the kernel refuses a ring.
+    pub fn io_uring(&self) -> IoUring {
+        self.desk.page.settings.io_uring()
+    }
+
+    /// Says whether epoll serves here instead of what the architecture is named after, and why: nobody is to take its
+    /// figures for the other's.
+    pub fn falls_back(&self, why: Option<&io::Error>) {
+        let errno = why.map_or(0, |why| why.raw_os_error().unwrap_or(libc::EIO));
+        self.desk.endpoint.fallback_errno.set(errno as u64);
+        if let Some(why) = why {
+            tracing::warn!(event = "backend_fallback", "epoll serves instead: {why}");
+        }
+    }
+
     /// Whether the server finishes with its clients.
     pub fn is_draining(&self) -> bool {
         self.state() == State::Draining
@@ -397,15 +446,25 @@ impl Site<StreamListener> {
     }
 
     /// As [`Self::greet`], for a connection that the kernel has accepted by other means. `None` if it had to be turned away.
-    pub fn adopt(&mut self, stream: Stream) -> Option<(Stream, Talk)> {
+    pub fn adopt(&mut self, fd: OwnedFd) -> Option<(Stream, Talk)> {
+        let stream = Stream::new(fd, self.transport);
         self.backoff.end();
         if let Some(reason) = self.refusal(&stream) {
             self.turn_away(&stream, reason);
             linger(stream);
             return None;
         }
-        let talk = Talk::new(self.desk, stream.transport(), None);
+        let peer = rustix::net::getpeername(&stream).ok().flatten();
+        let talk = Talk::new(self.desk, stream.transport(), peer.as_ref());
         Some((stream, talk))
+    }
+
+    /// Says that accepting by other means failed. The endpoint may not be [open](Self::is_open) for a moment then.
+    ///
+    /// # Errors
+    /// The error itself, if no later attempt could do better.
+    pub fn accept_refused(&mut self, error: &io::Error) -> io::Result<()> {
+        self.accept_failed(error, false)
     }
 
     /// As [`Self::accept`], for a client that will have a thread of its own; it counts in a slot of its own.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketFlags};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use zen::{Address, Endpoint, Transport};
 
 /// The longest a worker waits for a client before it looks for orders.
@@ -83,6 +83,21 @@ fn bind_host(endpoint: &Endpoint, host: &str, port: u16, kind: Type) -> io::Resu
     Ok((socket, endpoint.clone().with_port(port)))
 }
 
+/// Binds a second socket to the address of the first, so that the kernel shares out who comes (SO_REUSEPORT).
+///
+/// The first was bound without the option, so binding it failed if another server had the address; it joins only now. Who
+/// comes later without the option fails in the same way.
+fn bind_beside(first: &SockRef<'_>, transport: Transport, options: Options) -> io::Result<OwnedFd> {
+    first.set_reuse_port(true)?;
+    let address = first.local_addr()?;
+    let second = Socket::new(address.domain(), first.r#type()?, None)?;
+    second.set_reuse_port(true)?;
+    second.set_reuse_address(first.reuse_address()?)?;
+    second.bind(&address)?;
+    prepare(&second, transport, options)?;
+    Ok(second.into())
+}
+
 fn bind_path(path: &Path, kind: Type) -> io::Result<Socket> {
     remove_stale(path, kind)?;
     let socket = Socket::new(Domain::UNIX, kind, None)?;
@@ -129,11 +144,12 @@ fn is_answered(path: &Path, kind: Type) -> io::Result<bool> {
 pub struct StreamListener {
     fd: OwnedFd,
     transport: Transport,
+    options: Options,
 }
 
 impl StreamListener {
-    pub(crate) const fn new(fd: OwnedFd, transport: Transport) -> Self {
-        Self { fd, transport }
+    pub(crate) const fn new(fd: OwnedFd, transport: Transport, options: Options) -> Self {
+        Self { fd, transport, options }
     }
 
     /// TCP or Unix.
@@ -159,7 +175,16 @@ impl StreamListener {
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { fd: self.fd.try_clone()?, transport: self.transport })
+        Ok(Self { fd: self.fd.try_clone()?, ..*self })
+    }
+
+    /// See [`Endpoint::another`](crate::Endpoint::another).
+    pub(crate) fn another(&self) -> io::Result<Self> {
+        if self.transport.is_unix() {
+            return self.try_clone();
+        }
+        let fd = bind_beside(&SockRef::from(&self.fd), self.transport, self.options)?;
+        Ok(Self { fd, ..*self })
     }
 }
 
@@ -241,6 +266,7 @@ impl From<Stream> for OwnedFd {
 pub struct DatagramSocket {
     socket: Socket,
     transport: Transport,
+    options: Options,
 }
 
 /// What recvmsg(2) tells of one datagram.
@@ -251,8 +277,8 @@ pub(crate) struct Received {
 }
 
 impl DatagramSocket {
-    pub(crate) fn new(fd: OwnedFd, transport: Transport) -> Self {
-        Self { socket: fd.into(), transport }
+    pub(crate) fn new(fd: OwnedFd, transport: Transport, options: Options) -> Self {
+        Self { socket: fd.into(), transport, options }
     }
 
     /// UDP or Unix datagram.
@@ -281,7 +307,16 @@ impl DatagramSocket {
     }
 
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { socket: self.socket.try_clone()?, transport: self.transport })
+        Ok(Self { socket: self.socket.try_clone()?, ..*self })
+    }
+
+    /// See [`Endpoint::another`](crate::Endpoint::another).
+    pub(crate) fn another(&self) -> io::Result<Self> {
+        if self.transport.is_unix() {
+            return self.try_clone();
+        }
+        let fd = bind_beside(&SockRef::from(&self.socket), self.transport, self.options)?;
+        Ok(Self { socket: fd.into(), ..*self })
     }
 }
 

@@ -70,6 +70,8 @@ struct Supervisor {
     orders_seen: u64,
     /// What follows the drain that goes on.
     after_drain: AfterDrain,
+    /// How the container ends.
+    code: i32,
     respawns: Respawns,
 }
 
@@ -103,6 +105,7 @@ impl Supervisor {
         let page = Page::map()?;
         page.started.set(monotonic_ns());
         page.settings.set_max_question(start.max_question_bytes);
+        page.settings.set_io_uring(start.io_uring);
         page.settings.write(&start.live);
         page.endpoint_count.store(start.listen.len() as u32, std::sync::atomic::Ordering::Relaxed);
         page.set_state(State::Starting);
@@ -125,6 +128,7 @@ impl Supervisor {
             control: None,
             orders_seen: 0,
             after_drain: AfterDrain::Exit,
+            code: exit::OK,
             respawns: Respawns::default(),
         })
     }
@@ -268,21 +272,26 @@ impl Supervisor {
         trace::write_to(self.trace_pipe.as_raw_fd());
         let plane = &mut self.planes[at];
         let (page, transport, socket) = (plane.page, plane.endpoint.transport, plane.socket.take());
+        let options = options(&self.start);
         // A descriptor that is inherited keeps an endpoint open; this process serves one.
         self.planes.clear();
         close(self.admin.as_fd());
         close(self.traces.as_fd());
         let Some(socket) = socket else { return exit::BIND };
         let ended = match (transport.is_stream(), self.architecture.stream, self.architecture.datagram) {
-            (true, Some(serve), _) => serve(Site::new(self.page, page, StreamListener::new(socket, transport))),
-            (false, _, Some(serve)) => serve(Site::new(self.page, page, DatagramSocket::new(socket, transport))),
+            (true, Some(serve), _) => {
+                serve(Site::new(self.page, page, StreamListener::new(socket, transport, options)))
+            }
+            (false, _, Some(serve)) => {
+                serve(Site::new(self.page, page, DatagramSocket::new(socket, transport, options)))
+            }
             _ => Err(io::Error::other(format!("{} does not serve {transport}", self.architecture.name))),
         };
         match ended {
             Ok(()) => exit::OK,
             Err(error) => {
                 tracing::error!(event = "data_plane_failed", "{error}");
-                exit::FAILED
+                if error.kind() == io::ErrorKind::Unsupported { exit::BIND } else { exit::FAILED }
             }
         }
     }
@@ -336,10 +345,14 @@ impl Supervisor {
             self.bury_control(ended);
             return;
         }
-        let draining = self.page.state() == State::Draining;
-        if let Some(plane) = self.planes.iter_mut().find(|plane| plane.is_led_by(ended.pid)) {
-            plane.bury_leader(ended, draining);
+        let Some(at) = self.planes.iter().position(|plane| plane.is_led_by(ended.pid)) else { return };
+        if ended.exited_with(exit::BIND) {
+            // It could not begin, and no successor could.
+            self.code = exit::BIND;
+            self.drain(AfterDrain::Exit, true);
         }
+        let draining = self.page.state() == State::Draining;
+        self.planes[at].bury_leader(ended, draining);
     }
 
     fn bury_control(&mut self, ended: &Ended) {
@@ -364,7 +377,7 @@ impl Supervisor {
             }
         }
         tracing::info!(event = "stopped", "stopped");
-        exit::OK
+        self.code
     }
 }
 

@@ -417,3 +417,55 @@ fn sockets_can_be_passed_by_whoever_starts_the_server() {
     visit(&address.to_string()).expect("an answer after the restart");
     server.stop();
 }
+
+#[test]
+fn where_there_is_no_ring_epoll_serves_and_no_figure_goes_by_the_other_name() {
+    let server = Server::start_on("io_uring", &["tcp", "udp"], &["io_uring=off"]);
+    assert!(visit(&server.address("tcp")).is_some());
+    Datagram::connect(&server, "udp").ask(Q, A);
+    assert_eq!(server.metric("zen_backend_fallback", &["architecture=\"io_uring_on_epoll\""]), 2.0);
+    let (_, text) = server.get("/metrics");
+    assert!(!text.as_str().expect("text").contains("architecture=\"io_uring\""), "{text}");
+    let (status, ready) = server.get("/readyz");
+    assert_eq!(status, 200);
+    assert!(ready["fallback"].as_str().expect("it says so").contains("epoll"), "{ready}");
+    let (_, verbose) = server.get("/readyz?verbose");
+    assert!(verbose["endpoints"][1]["fallback"].is_string(), "{verbose}");
+    server.stop();
+}
+
+#[test]
+fn a_ring_can_be_required() {
+    let directory = Directory::new();
+    let mut command = Command::new(ZENLAB);
+    command.args(["server", "io_uring", "--admin", "127.0.0.1:0", "--set", "io_uring=require"]);
+    command.arg("--listen").arg(format!("unix://{}", directory.0.join("stream").display()));
+    // SAFETY: prctl and the filter are async-signal-safe.
+    unsafe { command.pre_exec(forbid_io_uring) };
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{log}");
+    assert!(log.contains("the kernel gives no ring"), "{log}");
+}
+
+/// As many container engines do: io_uring_setup(2) fails with EPERM.
+fn forbid_io_uring() -> std::io::Result<()> {
+    const fn step(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
+        libc::sock_filter { code: code as u16, jt, jf, k }
+    }
+    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    let mut steps = [
+        // The number of the system call comes first in seccomp_data.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, refuse),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+    // SAFETY: the program outlives the calls; each call only reads it.
+    let set = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
+    };
+    if set { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}

@@ -84,6 +84,11 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge("zen_build_info", &["version", "rustc"], "Always 1."),
     gauge("zen_server_info", &["family"], "Always 1."),
+    gauge(
+        "zen_backend_fallback",
+        T,
+        "1 where epoll serves because the kernel gives no ring; `architecture` then ends in `_on_epoll`.",
+    ),
     counter("zen_panics_total", T, "Panics in conversations; each ended that one."),
     counter("zen_faults_total", T, "Faults that were asked for and have happened."),
     counter("zen_drain_forced_total", T, "Conversations that a drain ended by force."),

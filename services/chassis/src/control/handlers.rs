@@ -41,15 +41,25 @@ pub(super) async fn readyz(State(control): Shared, request: Request<Body>) -> An
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail));
     }
     let verbose = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "verbose"));
-    Ok(Json(if verbose { verbose_readiness(&control) } else { json!({"status": "ready"}) }).into_response())
+    let mut ready = json!({"status": "ready"});
+    if verbose {
+        ready["endpoints"] = control.endpoints().map(|(endpoint, page)| endpoint_readiness(endpoint, page)).collect();
+    } else if let Some(why) = control.endpoints().find_map(|(_, page)| page.fallback()) {
+        ready["fallback"] = fallback(&why).into();
+    }
+    Ok(Json(ready).into_response())
 }
 
-fn verbose_readiness(control: &Control) -> Value {
-    let endpoints: Vec<_> = control
-        .endpoints()
-        .map(|(endpoint, page)| json!({"url": endpoint.to_string(), "pid": page.leader.get(), }))
-        .collect();
-    json!({"status": "ready", "endpoints": endpoints})
+fn endpoint_readiness(endpoint: &zen::Endpoint, page: &EndpointPage) -> Value {
+    let mut ready = json!({"url": endpoint.to_string(), "pid": page.leader.get()});
+    if let Some(why) = page.fallback() {
+        ready["fallback"] = fallback(&why).into();
+    }
+    ready
+}
+
+fn fallback(why: &std::io::Error) -> String {
+    format!("epoll serves instead of io_uring: {why}")
 }
 
 pub(super) async fn metrics(State(control): Shared) -> Answer {

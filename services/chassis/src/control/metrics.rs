@@ -24,7 +24,10 @@ use crate::{Architecture, Workers};
 
 /// The metrics of this server.
 pub(super) struct Metrics {
+    page: &'static Page,
     registry: Registry,
+    /// The same under another name, for while another backend serves: nobody is to take its figures for the architecture's.
+    fallback: Registry,
     /// What the admin API itself counts.
     pub own: Arc<Own>,
 }
@@ -45,26 +48,34 @@ struct OwnCounts {
 
 impl Metrics {
     pub fn new(page: &'static Page, architecture: &'static Architecture, start: &Start) -> prometheus::Result<Self> {
-        let labels = HashMap::from([("architecture".to_owned(), start.name.clone())]);
-        let registry = Registry::new_custom(None, Some(labels))?;
         let own = Arc::new(Own::default());
-        let transports = start.listen.iter().map(|endpoint| endpoint.transport).collect();
-        registry.register(Box::new(PageCollector {
-            page,
-            architecture,
-            transports,
-            own: own.clone(),
-            descriptions: descriptions(METRICS),
-        }))?;
-        Ok(Self { registry, own })
+        let registry = |name: String| {
+            let registry = Registry::new_custom(None, Some(HashMap::from([("architecture".to_owned(), name)])))?;
+            registry.register(Box::new(PageCollector {
+                page,
+                architecture,
+                transports: start.listen.iter().map(|endpoint| endpoint.transport).collect(),
+                own: own.clone(),
+                descriptions: descriptions(METRICS),
+            }))?;
+            Ok::<_, prometheus::Error>(registry)
+        };
+        let (registry, fallback) = (registry(start.name.clone())?, registry(on_epoll(&start.name))?);
+        Ok(Self { page, registry, fallback, own })
     }
 
     /// The exposition text (version 0.0.4).
     pub fn text(&self) -> io::Result<Vec<u8>> {
+        let registry = if self.page.falls_back() { &self.fallback } else { &self.registry };
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text).map_err(io::Error::other)?;
+        TextEncoder::new().encode(&registry.gather(), &mut text).map_err(io::Error::other)?;
         Ok(text)
     }
+}
+
+/// What a server goes by while epoll serves instead of what its architecture is named after.
+pub(super) fn on_epoll(name: &str) -> String {
+    format!("{name}_on_epoll")
 }
 
 impl Own {
@@ -171,6 +182,8 @@ impl PageCollector {
         sheet.put("zen_panics_total", &[transport], sum(|slot| slot.panics.get()));
         sheet.put("zen_faults_total", &[transport], endpoint.faults.happened() as f64);
         sheet.put("zen_drain_forced_total", &[transport], sum(|slot| slot.closed[Closed::Forced as usize].get()));
+        let falls_back = endpoint.fallback().is_some();
+        sheet.put("zen_backend_fallback", &[transport], f64::from(u8::from(falls_back)));
         let heartbeat = endpoint.heartbeat.get();
         let age = if heartbeat == 0 { 0 } else { monotonic_ns().saturating_sub(heartbeat) };
         sheet.put("zen_heartbeat_age_seconds", &[transport], age as f64 / 1e9);

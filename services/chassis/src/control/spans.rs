@@ -19,7 +19,9 @@ use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer, SdkTra
 use tokio::io::unix::AsyncFd;
 use zen::QUESTIONS;
 
+use super::metrics::on_epoll;
 use crate::logs;
+use crate::page::Page;
 use crate::trace::{RECORD_BYTES, Record};
 
 /// How long the last spans may take to leave.
@@ -34,20 +36,21 @@ const BATCH: usize = 64;
 /// The way to the collector, if there is one.
 pub(super) struct Spans {
     provider: Option<SdkTracerProvider>,
+    page: &'static Page,
     name: String,
 }
 
 impl Spans {
     /// `endpoint` is the collector's base URL, or empty. Must not be called inside a runtime: the exporter's client is a
     /// blocking one.
-    pub fn new(endpoint: &str, name: &str) -> Self {
+    pub fn new(endpoint: &str, name: &str, page: &'static Page) -> Self {
         let provider = (!endpoint.is_empty()).then(|| provider(endpoint, name)).and_then(|provider| {
             provider.inspect_err(|error| tracing::warn!(event = "no_traces", "spans cannot be exported: {error}")).ok()
         });
         if let Some(provider) = &provider {
             logs::add_spans(Box::new(tracing_opentelemetry::layer().with_tracer(provider.tracer("zenlab-admin"))));
         }
-        Self { provider, name: name.to_owned() }
+        Self { provider, page, name: name.to_owned() }
     }
 
     /// Reads the data planes' records for ever. Where there is no collector they are read all the same: a pipe that nobody
@@ -81,11 +84,12 @@ impl Spans {
 
     fn report(&self, tracer: &SdkTracer, record: &Record) {
         let start = SystemTime::UNIX_EPOCH + Duration::from_nanos(record.started);
+        let name = if self.page.falls_back() { on_epoll(&self.name) } else { self.name.clone() };
         let builder =
             SpanBuilder::from_name("zen answer").with_kind(SpanKind::Server).with_start_time(start).with_attributes([
                 KeyValue::new("network.transport", record.transport.label()),
                 KeyValue::new("network.protocol.name", "zen"),
-                KeyValue::new("zen.architecture", self.name.clone()),
+                KeyValue::new("zen.architecture", name),
                 KeyValue::new(
                     "zen.question",
                     record.question.map_or("other", |known| QUESTIONS[usize::from(known) % 3].label),
@@ -204,7 +208,7 @@ mod tests {
             question: Some(1),
             worker: 3,
         };
-        let spans = Spans::new(endpoint, "pool");
+        let spans = Spans::new(endpoint, "pool", Page::map().unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             for _ in 0..records {

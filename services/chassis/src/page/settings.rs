@@ -18,6 +18,35 @@ pub struct Settings {
     values: [LiveSlot; LiveValue::ALL.len()],
     /// Longest question in bytes; fixed at the start.
     max_question: AtomicU64,
+    /// An [`IoUring`]; fixed at the start.
+    io_uring: AtomicU32,
+}
+
+/// What the architecture `io_uring` does where the kernel refuses a ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u32)]
+pub enum IoUring {
+    /// Serve by epoll, and say so everywhere.
+    #[default]
+    Auto = 0,
+    /// End.
+    Require = 1,
+    /// Serve by epoll without trying.
+    Off = 2,
+}
+
+impl IoUring {
+    /// Every one, in the order of the page.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Require, Self::Off];
+
+    /// The name that settings use.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Require => "require",
+            Self::Off => "off",
+        }
+    }
 }
 
 #[repr(C)]
@@ -140,6 +169,16 @@ impl Settings {
     /// The longest question in bytes.
     pub fn max_question(&self) -> usize {
         self.max_question.load(Ordering::Relaxed) as usize
+    }
+
+    /// Fixes what happens where there is no ring, once, before the first fork.
+    pub fn set_io_uring(&self, io_uring: IoUring) {
+        self.io_uring.store(io_uring as u32, Ordering::Relaxed);
+    }
+
+    /// What happens where there is no ring.
+    pub fn io_uring(&self) -> IoUring {
+        IoUring::ALL[self.io_uring.load(Ordering::Relaxed) as usize % IoUring::ALL.len()]
     }
 
     /// The number of the present settings; the first is 1.

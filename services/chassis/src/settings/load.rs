@@ -12,8 +12,8 @@ use zen::Endpoint;
 use super::table::{self, KEYS, Kind};
 use super::{Source, Start};
 use crate::control::cgroup;
-use crate::page::LiveValue;
-use crate::{Architecture, Capacity, Workers};
+use crate::page::{IoUring, LiveValue};
+use crate::{Architecture, Capacity, Family, Workers};
 
 /// What the command line says.
 #[derive(Debug, Clone, Default)]
@@ -122,6 +122,7 @@ fn defaults(architecture: &Architecture, otlp_endpoint: String) -> Layers {
         one("backlog", "4096".into()),
         one("max_question_bytes", "64".into()),
         one("receive_buffer", (1 << 20).to_string()),
+        one("io_uring", IoUring::default().label().into()),
         one("lab", "false".into()),
         one("name", architecture.name.into()),
         one("otlp_endpoint", otlp_endpoint),
@@ -249,6 +250,7 @@ fn build(architecture: &Architecture, origin: Origin) -> Result<Start> {
         backlog: number("backlog")? as u32,
         max_question_bytes: number("max_question_bytes")? as usize,
         receive_buffer: number("receive_buffer")? as usize,
+        io_uring: ring(architecture, number("io_uring")?).map_err(blame("io_uring"))?,
         lab: number("lab")? != 0,
         name: Some(text("name")).filter(|name| !name.is_empty()).unwrap_or_else(|| architecture.name.to_owned()),
         otlp_endpoint: otlp(&text("otlp_endpoint")).map_err(blame("otlp_endpoint"))?,
@@ -348,6 +350,18 @@ fn admin(text: &str, has_token: bool) -> Result<SocketAddr> {
         ));
     }
     Ok(address)
+}
+
+fn ring(architecture: &Architecture, number: u64) -> Result<IoUring> {
+    let wish = IoUring::ALL[number as usize % IoUring::ALL.len()];
+    if wish != IoUring::default() && architecture.family != Family::Completion {
+        return fail(format!(
+            "`io_uring` = {:?} means nothing to {}: only io_uring has a ring",
+            wish.label(),
+            architecture.name
+        ));
+    }
+    Ok(wish)
 }
 
 fn otlp(text: &str) -> Result<String> {

@@ -45,6 +45,7 @@ fn fixed(start: &Start, name: &str) -> Value {
         "backlog" => json!(start.backlog),
         "max_question_bytes" => json!(start.max_question_bytes),
         "receive_buffer" => json!(start.receive_buffer),
+        "io_uring" => json!(start.io_uring.label()),
         "lab" => json!(start.lab),
         "name" => json!(start.name),
         "otlp_endpoint" => json!(start.otlp_endpoint),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::page::LiveValue;
+use crate::page::{IoUring, LiveValue};
 use crate::settings::AnswerWork;
 
 /// One setting.
@@ -51,10 +51,11 @@ const fn fixed(name: &'static str, kind: Kind, doc: &'static str) -> Key {
 pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 const WORK: [&str; 3] = [AnswerWork::Spin.label(), AnswerWork::Block.label(), AnswerWork::Wait.label()];
+const IO_URING: [&str; 3] = [IoUring::Auto.label(), IoUring::Require.label(), IoUring::Off.label()];
 const DIALOGUES: [&str; 2] = [zen::Dialogue::Zen.label(), zen::Dialogue::Echo.label()];
 
 /// Every setting.
-pub const KEYS: [Key; 21] = [
+pub const KEYS: [Key; 22] = [
     live(LiveValue::Workers, Kind::Number(1, 4095), "Threads or processes that serve an endpoint."),
     live(
         LiveValue::MaxConnections,
@@ -101,6 +102,11 @@ pub const KEYS: [Key; 21] = [
         "receive_buffer",
         Kind::Number(4096, 16_777_216),
         "Bytes of datagrams that may wait (SO_RCVBUF); the kernel's rmem_max may lower it.",
+    ),
+    fixed(
+        "io_uring",
+        Kind::Choice(&IO_URING),
+        "Where the kernel refuses a ring: `auto` serves by epoll and says so, `require` ends; `off` does not try.",
     ),
     fixed("lab", Kind::Switch, "Whether experiments that hurt are allowed: expensive answers and faults."),
     fixed(
