@@ -29,7 +29,7 @@ pub struct Args {
     /// Where the Unix sockets of the local fleet are
     #[arg(long, value_name = "PATH", required_if_eq("fleet", "local"))]
     dir: Option<PathBuf>,
-    /// Only these architectures of the fleet
+    /// Only these architectures of the fleet; `lesson` is the five of a first lesson
     #[arg(long, value_delimiter = ',', value_name = "NAMES", requires = "fleet")]
     only: Vec<String>,
     /// One endpoint to load, with the name of its architecture; once for each

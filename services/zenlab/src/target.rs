@@ -64,12 +64,17 @@ pub fn architecture(name: &str) -> Result<&'static Architecture, Failure> {
     })
 }
 
-/// The architectures named in `names`, or all when that is empty, in the registry's order.
+/// What a first lesson compares; as a name it stands for all of them.
+pub const LESSON: [&str; 5] = ["single_threaded", "thread_pool", "thread_per_connection", "select", "epoll"];
+
+/// The architectures named in `names`, or all when that is empty, in the registry's order. `lesson` is [`LESSON`], `all` is all.
 pub fn architectures(names: &[String]) -> Result<Vec<&'static Architecture>, Failure> {
-    for name in names {
+    let is_group = |name: &str| matches!(name, "lesson" | "all");
+    for name in names.iter().filter(|name| !is_group(name)) {
         architecture(name)?;
     }
-    let wanted = |one: &&&Architecture| names.is_empty() || names.iter().any(|name| name == one.name);
+    let is_meant = |name: &str, one: &str| name == one || name == "all" || (name == "lesson" && LESSON.contains(&one));
+    let wanted = |one: &&&Architecture| names.is_empty() || names.iter().any(|name| is_meant(name, one.name));
     Ok(REGISTRY.iter().filter(wanted).copied().collect())
 }
 

@@ -20,6 +20,9 @@ use support::{Architecture, registry};
 /// The services of compose that are members of the fleet beside the architectures.
 const ECHO: [(&str, &str, u16); 2] = [("echo_callbacks", "callbacks", 18), ("echo_coroutines", "coroutines", 19)];
 
+/// What a first lesson compares.
+const LESSON: [&str; 5] = ["single_threaded", "thread_pool", "thread_per_connection", "select", "epoll"];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -74,6 +77,22 @@ fn compose_has_a_service_for_each_architecture() {
         .collect();
     let strange: Vec<_> = services.iter().filter(|(name, _)| !known.contains(name)).collect();
     assert!(strange.is_empty(), "in docker-compose.yml, but not in the registry: {strange:?}");
+}
+
+#[test]
+fn the_lesson_is_those_services_that_need_no_profile() {
+    let plain = server_services().into_iter().filter(|(_, block)| !block.contains("profiles:")).map(|(name, _)| name);
+    assert_eq!(plain.collect::<BTreeSet<_>>(), BTreeSet::from(LESSON.map(str::to_owned)));
+    assert!(read(".env").contains("\nCOMPOSE_PROFILES=all\n"), "without it only the lesson comes up");
+}
+
+#[test]
+fn the_limits_of_every_server_can_be_lifted() {
+    let big = read("deploy/compose.big.yml");
+    let lifted: BTreeSet<_> =
+        big.lines().filter_map(|line| line.trim().strip_suffix(": *big")).map(str::to_owned).collect();
+    let services: BTreeSet<_> = server_services().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(lifted, services);
 }
 
 #[test]

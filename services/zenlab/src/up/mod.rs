@@ -23,7 +23,7 @@ use watch::Watch;
 /// What `up` is told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only these architectures, separated by commas
+    /// Only these architectures, separated by commas; `lesson` is the five of a first lesson
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
     /// Start no clients
