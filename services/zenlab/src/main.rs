@@ -10,6 +10,7 @@ mod failure;
 mod health;
 mod lab;
 mod list;
+mod live;
 mod metrics;
 mod operate;
 mod output;
@@ -20,6 +21,7 @@ mod spotlight;
 mod swarming;
 mod target;
 mod token;
+mod top;
 mod up;
 
 use std::process::ExitCode;
@@ -48,6 +50,8 @@ enum Command {
     Swarm(swarming::Args),
     /// Ask a server questions, as the chapter's client does
     Ask(ask::Args),
+    /// Show a running fleet live
+    Top(top::Args),
     /// Print what servers are doing
     Status(operate::status::Args),
     /// Read or change the settings of a running server
@@ -91,6 +95,7 @@ fn run(command: &Command) -> Outcome {
         Command::Server(args) => server::run(args),
         Command::Swarm(args) => swarming::run(args),
         Command::Ask(args) => ask::run(args),
+        Command::Top(args) => top::run(args),
         Command::Status(args) => operate::status::run(args),
         Command::Config(action) => operate::config::run(action),
         Command::Pause(args) => args.run(),

@@ -46,9 +46,17 @@ pub fn single(text: &str) -> Result<Target, Failure> {
     Ok(Target::new(text, url.trim_end_matches('/').to_owned()))
 }
 
+/// What is said when nobody of the fleet answers.
+pub const NOBODY: &str = "no architecture can be reached: start them with `zenlab up` or `docker compose up`";
+
+/// An architecture where it is usually served.
+pub fn of(architecture: &Architecture) -> Target {
+    Target::new(architecture.name, address(architecture))
+}
+
 /// Every architecture.
 pub fn fleet() -> Vec<Target> {
-    REGISTRY.iter().map(|architecture| Target::new(architecture.name, address(architecture))).collect()
+    REGISTRY.iter().map(|architecture| of(architecture)).collect()
 }
 
 /// The swarm.

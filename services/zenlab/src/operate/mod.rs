@@ -28,8 +28,7 @@ pub fn present(text: &str) -> Result<Vec<Target>, Failure> {
     let (there, gone): (Vec<Target>, Vec<Target>) = targets.into_iter().partition(is_there);
     let names: Vec<&str> = gone.iter().map(|target| target.name.as_str()).collect();
     if there.is_empty() {
-        let sentence = "no architecture can be reached: start them with `zenlab up` or `docker compose up`";
-        return Err(Failure::runtime(sentence));
+        return Err(Failure::runtime(target::NOBODY));
     }
     if !gone.is_empty() {
         output::complain(&format!("not running: {}", names.join(", ")));

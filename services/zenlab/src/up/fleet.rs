@@ -10,6 +10,7 @@ use super::child::{Child, describe};
 use super::member::{self, Member};
 use crate::api::Api;
 use crate::failure::Failure;
+use crate::live::Sight;
 use crate::output;
 
 /// A server on loopback answers at once, or it is in trouble.
@@ -30,6 +31,10 @@ impl Server {
     /// Whether its process is there.
     pub const fn is_alive(&self) -> bool {
         self.end.is_none()
+    }
+
+    fn sight(&self) -> Sight<'_> {
+        Sight { architecture: self.member.0, api: self.is_alive().then_some(&self.api) }
     }
 
     /// What it wrote to standard error.
@@ -69,6 +74,11 @@ impl Fleet {
                 self.had_accidents = true;
             }
         }
+    }
+
+    /// Every server as it is looked at.
+    pub fn sights(&self) -> Vec<Sight<'_>> {
+        self.servers.iter().map(Server::sight).collect()
     }
 
     /// The members whose processes are there.

@@ -6,8 +6,8 @@ use rustix::process::Signal;
 use serde_json::{Map, Value, json};
 
 use super::fleet::{Fleet, Server};
-use super::watch::{Line, Watch};
 use crate::api::Api;
+use crate::live::{Line, Watch};
 use crate::operate::drain;
 use crate::output;
 use crate::signals::{Event, Signals};
@@ -40,7 +40,7 @@ fn end_in_order(fleet: &mut Fleet, watch: &mut Watch, signals: &Signals) {
     output::complain("stopping: clients first, then servers; again for a fast end");
     let is_hurried = fleet.has_swarm() && !wait_for_last_answers(watch, signals);
     // The last moment at which everyone can still be asked.
-    output::say_all(&watch.look(fleet).iter().map(Line::plain).collect::<Vec<_>>());
+    output::say_all(&watch.look(&fleet.sights()).iter().map(Line::plain).collect::<Vec<_>>());
     let is_hurried = is_hurried || (fleet.has_swarm() && !stop_swarm(fleet, watch, signals));
     if is_hurried || !drain_servers(fleet, signals) {
         end_fast(fleet, signals);

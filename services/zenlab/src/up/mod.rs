@@ -8,17 +8,15 @@ mod directory;
 mod fleet;
 mod ledger;
 mod member;
-mod screen;
-mod watch;
 
 use std::time::{Duration, Instant};
 
 use crate::failure::{FAILED, Failure, OK, Outcome};
+use crate::live::{Screen, Watch};
 use crate::output;
 use crate::signals::{Event, Signals};
 use crate::target;
 use fleet::Fleet;
-use watch::Watch;
 
 /// What `up` is told.
 #[derive(Debug, clap::Args)]
@@ -51,9 +49,9 @@ pub fn run(args: &Args) -> Outcome {
             fleet.start_swarm(directory.path());
         }
     }
-    let mut watch = Watch::new(&fleet);
+    let mut watch = Watch::new(fleet.has_swarm());
     if !is_stopped {
-        watch.run(&mut fleet, &signals);
+        show(&mut fleet, &mut watch, &signals);
     }
     ledger::stop(&mut fleet, &mut watch, &signals);
     Ok(if fleet.had_accidents() { FAILED } else { OK })
@@ -73,4 +71,23 @@ fn boot(fleet: &mut Fleet, signals: &Signals) -> bool {
         }
     }
     false
+}
+
+/// Shows lines until it is told to stop or no server is left.
+fn show(fleet: &mut Fleet, watch: &mut Watch, signals: &Signals) {
+    let mut screen = Screen::new();
+    // Rates are differences: this is what the first line is measured against.
+    watch.look(&fleet.sights());
+    let mut next = Instant::now() + screen.pace();
+    while fleet.is_alive() {
+        match signals.wait(next.saturating_duration_since(Instant::now())) {
+            Some(Event::Stop | Event::Quit) => return,
+            Some(Event::Child) => screen.news(&fleet.bury()),
+            None => {
+                let lines = watch.look(&fleet.sights());
+                screen.show(&format!("{} · Ctrl-C drains and ends all", watch.spotlight()), &lines);
+                next = Instant::now() + screen.pace();
+            }
+        }
+    }
 }

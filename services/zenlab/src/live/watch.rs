@@ -1,16 +1,22 @@
-//! What the fleet does from one look to the next.
+//! What a fleet does from one look to the next.
 
 use std::time::{Duration, Instant};
 
 use zen::Transport;
 
-use super::fleet::{Fleet, Server};
-use super::member::Member;
-use super::screen::Screen;
 use crate::api::Api;
+use crate::lab::Architecture;
 use crate::metrics::{Histogram, Sample, samples};
-use crate::signals::{Event, Signals};
 use crate::target;
+
+/// A server that is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'a> {
+    /// What it is.
+    pub architecture: &'static Architecture,
+    /// Its admin API; `None` while it is not there.
+    pub api: Option<&'a Api>,
+}
 
 /// Everything counted of one architecture up to now.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +35,7 @@ struct Totals {
 /// One architecture's state as it is shown.
 #[derive(Debug, Clone)]
 pub struct Line {
-    member: Member,
+    architecture: &'static Architecture,
     totals: Totals,
     /// Right answers a second.
     rate: f64,
@@ -46,7 +52,7 @@ impl Line {
             self.by_transport().map(|(transport, count)| format!("{transport}={count}")).collect();
         format!(
             "{} right={} wrong={} rate={:.1}/s p99={} open={} cpu={} {} failed={}",
-            self.member.name(),
+            self.architecture.name,
             self.right(),
             self.totals.wrong,
             self.rate,
@@ -68,7 +74,7 @@ impl Line {
     /// The cells of a row on a terminal.
     pub fn cells(&self) -> Vec<String> {
         let mut cells = vec![
-            self.member.name().to_owned(),
+            self.architecture.name.to_owned(),
             self.right().to_string(),
             self.totals.wrong.to_string(),
             self.totals.failed.to_string(),
@@ -87,7 +93,7 @@ impl Line {
 
     fn by_transport(&self) -> impl Iterator<Item = (Transport, String)> {
         Transport::ALL.into_iter().zip(self.totals.right).map(|(transport, count)| {
-            (transport, or_dash(self.member.supports(transport).then_some(count), |n| n.to_string()))
+            (transport, or_dash(self.architecture.supports(transport).then_some(count), |n| n.to_string()))
         })
     }
 }
@@ -107,41 +113,21 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch.
-    pub fn new(fleet: &Fleet) -> Self {
-        let swarm = fleet.has_swarm().then(|| Api::with_patience(&target::swarm().url, Duration::from_millis(500)));
-        let last = vec![Totals::default(); fleet.servers.len()];
-        Self { swarm, last, looked: Instant::now(), swarm_text: String::new() }
+    /// Begins to watch, with the swarm or without.
+    pub fn new(with_swarm: bool) -> Self {
+        let swarm = with_swarm.then(|| Api::with_patience(&target::swarm().url, Duration::from_millis(500)));
+        Self { swarm, last: Vec::new(), looked: Instant::now(), swarm_text: String::new() }
     }
 
-    /// Shows lines until it is told to stop or no server is left.
-    pub fn run(&mut self, fleet: &mut Fleet, signals: &Signals) {
-        let mut screen = Screen::new();
-        // Rates are differences: this is what the first line is measured against.
-        self.look(fleet);
-        let mut next = Instant::now() + screen.pace();
-        while fleet.is_alive() {
-            match signals.wait(next.saturating_duration_since(Instant::now())) {
-                Some(Event::Stop | Event::Quit) => return,
-                Some(Event::Child) => screen.news(&fleet.bury()),
-                None => {
-                    let lines = self.look(fleet);
-                    screen.show(&self.spotlight(), &lines);
-                    next = Instant::now() + screen.pace();
-                }
-            }
-        }
-    }
-
-    /// What has happened since the last look.
-    pub fn look(&mut self, fleet: &Fleet) -> Vec<Line> {
+    /// What has happened since the last look, which was at the same servers.
+    pub fn look(&mut self, sights: &[Sight<'_>]) -> Vec<Line> {
         self.ask_swarm();
         let seconds = self.looked.elapsed().as_secs_f64().max(1e-3);
         self.looked = Instant::now();
-        let now: Vec<Totals> =
-            fleet.servers.iter().zip(&self.last).map(|(server, last)| self.count(server, last)).collect();
-        let lines = fleet.servers.iter().zip(&now).zip(&self.last);
-        let lines = lines.map(|((server, now), last)| line(server.member, now, last, seconds)).collect();
+        self.last.resize_with(sights.len(), Totals::default);
+        let now: Vec<Totals> = sights.iter().zip(&self.last).map(|(sight, last)| self.count(*sight, last)).collect();
+        let lines = sights.iter().zip(&now).zip(&self.last);
+        let lines = lines.map(|((sight, now), last)| line(sight.architecture, now, last, seconds)).collect();
         self.last = now;
         lines
     }
@@ -153,10 +139,10 @@ impl Watch {
         }
     }
 
-    fn count(&self, server: &Server, last: &Totals) -> Totals {
-        let text = server.is_alive().then(|| server.api.get("/metrics").ok()).flatten().map(|answer| answer.text);
+    fn count(&self, sight: Sight<'_>, last: &Totals) -> Totals {
+        let text = sight.api.and_then(|api| api.get("/metrics").ok()).map(|answer| answer.text);
         let mut totals = match (&self.swarm, &text) {
-            (Some(_), _) => count_by_swarm(&self.swarm_text, server.member.name()),
+            (Some(_), _) => count_by_swarm(&self.swarm_text, sight.architecture.name),
             (None, Some(text)) => count_by_server(text),
             (None, None) => Totals { open: None, cpu: None, ..last.clone() },
         };
@@ -169,17 +155,16 @@ impl Watch {
     }
 
     /// What the swarm loads now.
-    fn spotlight(&self) -> String {
+    pub fn spotlight(&self) -> String {
         let loaded: Vec<&str> = samples(&self.swarm_text)
             .filter(|sample| sample.name == "zen_swarm_spotlight" && sample.value > 0.0)
             .filter_map(|sample| sample.label("architecture"))
             .collect();
-        let who = match (&self.swarm, loaded.is_empty()) {
+        match (&self.swarm, loaded.is_empty()) {
             (None, _) => "no swarm".to_owned(),
             (Some(_), true) => "spotlight: nobody".to_owned(),
             (Some(_), false) => format!("spotlight: {}", loaded.join(", ")),
-        };
-        format!("{who} · Ctrl-C drains and ends all")
+        }
     }
 
     /// Questions that the swarm has begun with and that have no outcome yet.
@@ -200,11 +185,11 @@ impl Watch {
     }
 }
 
-fn line(member: Member, now: &Totals, last: &Totals, seconds: f64) -> Line {
+fn line(architecture: &'static Architecture, now: &Totals, last: &Totals, seconds: f64) -> Line {
     let new_right: f64 = now.right.iter().sum::<f64>() - last.right.iter().sum::<f64>();
     let cpu = now.cpu.zip(last.cpu).map(|(now, last)| (now - last).max(0.0) / seconds);
     let p99 = now.latency.since(&last.latency).quantile(0.99);
-    Line { member, totals: now.clone(), rate: new_right.max(0.0) / seconds, p99, cpu }
+    Line { architecture, totals: now.clone(), rate: new_right.max(0.0) / seconds, p99, cpu }
 }
 
 fn count_by_swarm(text: &str, name: &str) -> Totals {
@@ -253,12 +238,10 @@ fn sum(text: &str, is_it: impl Fn(&Sample<'_>) -> bool) -> f64 {
 mod tests {
     use super::{Totals, count_by_swarm, line};
     use crate::lab::REGISTRY;
-    use crate::up::member::Member;
 
     #[test]
     fn a_plain_line_tells_what_the_swarm_and_the_server_counted() {
-        let member = Member(REGISTRY[0]);
-        let name = member.name();
+        let name = REGISTRY[0].name;
         let text = format!(
             "zen_swarm_requests_total{{architecture=\"{name}\",outcome=\"ok\",transport=\"tcp\"}} 30\n\
              zen_swarm_requests_total{{architecture=\"{name}\",outcome=\"ok\",transport=\"unix\"}} 20\n\
@@ -271,7 +254,7 @@ mod tests {
         let now = Totals { open: Some(3.0), cpu: Some(0.5), ..count_by_swarm(&text, name) };
         let last = Totals { cpu: Some(0.25), ..Totals::default() };
         let start = format!("{name} right=50 wrong=1 rate=10.0/s p99=990µs open=3 cpu=5.0% tcp=30 ");
-        let shown = line(member, &now, &last, 5.0).plain();
+        let shown = line(REGISTRY[0], &now, &last, 5.0).plain();
         assert!(shown.starts_with(&start), "{shown}");
         assert!(shown.ends_with(" failed=2"), "{shown}");
     }
