@@ -33,5 +33,5 @@ impl BaseRequestHandler for MyTcpHandler {
 fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9999".into());
     let address = address.parse().map_err(io::Error::other)?;
-    tcp_server::<MyTcpHandler>(address)?.serve_forever(Duration::from_millis(500))
+    tcp_server(address, MyTcpHandler::new)?.serve_forever(Duration::from_millis(500))
 }

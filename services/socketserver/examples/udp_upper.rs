@@ -29,5 +29,6 @@ impl BaseRequestHandler for MyUdpHandler {
 fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9999".into());
     let address = address.parse().map_err(io::Error::other)?;
-    udp_server::<MyUdpHandler>(address)?.with(ThreadingMixIn::default()).serve_forever(Duration::from_millis(500))
+    let server = udp_server(address, MyUdpHandler::new)?.with(ThreadingMixIn::default());
+    server.serve_forever(Duration::from_millis(500))
 }
