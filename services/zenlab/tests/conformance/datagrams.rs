@@ -1,6 +1,5 @@
 //! What clients do with datagrams.
 
-use std::net::UdpSocket;
 use std::time::Duration;
 
 use super::Scenario;
@@ -8,7 +7,7 @@ use super::support::client::{A, Datagram, Q, QUESTIONS, UNKNOWN};
 use super::support::{Server, wait_for};
 
 /// After a scenario that wants no answer comes a question: what is heard then must be its answer.
-pub const DATAGRAMS: [Scenario; 18] = [
+pub const DATAGRAMS: [Scenario; 17] = [
     ("three questions", three_questions, "3 answered"),
     (
         "an unknown question",
@@ -60,7 +59,6 @@ pub const DATAGRAMS: [Scenario; 18] = [
         "1 dropped:no_question, 1 answered",
     ),
     ("a thousand datagrams of junk", junk, "0-1000 dropped:no_question, 1-150 answered"),
-    ("a sender that may be a server", server_port, "0-1 dropped:source, 1 answered"),
     ("a client that is gone", gone, "53-103 answered|dropped:unreachable|dropped:would_block"),
     ("a client that never reads", never_reads, "53-103 answered|dropped:unreachable|dropped:would_block"),
 ];
@@ -101,18 +99,6 @@ fn junk(server: &Server, transport: &str) {
         client.say(Q);
         client.receive_within(Duration::from_millis(200))
     });
-}
-
-/// Two servers must not be made to answer each other: what comes from a port of the laboratory is not answered.
-fn server_port(server: &Server, transport: &str) {
-    let client = Datagram::connect(server, transport);
-    if transport == "udp" {
-        match (1060..1080).find_map(|port| UdpSocket::bind(("127.0.0.1", port)).ok()) {
-            Some(sender) => drop(sender.send_to(Q, server.address("udp")).expect("a datagram is sent")),
-            None => println!("skipped: every port of the laboratory is taken, so none can send a datagram"),
-        }
-    }
-    client.ask(Q, A);
 }
 
 /// Answers to somebody who is gone are the server's loss and nobody else's. UDP may report one after it was sent.

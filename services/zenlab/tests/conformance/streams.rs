@@ -247,7 +247,7 @@ fn refused(server: &Server, transport: &str, bytes: &[u8], answer: &[u8]) {
 }
 
 fn too_long_by_one(server: &Server, transport: &str) {
-    refused(server, transport, &[&[b'x'], &longest()[..]].concat(), TOO_LONG);
+    refused(server, transport, &[b"x", &longest()[..]].concat(), TOO_LONG);
 }
 
 fn too_long_byte_by_byte(server: &Server, transport: &str) {

@@ -39,27 +39,25 @@ fn label_of<'a>(line: &'a str, label: &str) -> &'a str {
     rest.split('"').next().expect("its value")
 }
 
-/// Waits until the server has counted, since `before`, exactly what `wanted` says, and nothing else.
+/// Waits until the server has counted, since `before`, exactly what `wanted` says, and nothing else; gives its books then.
 ///
 /// `wanted` is a list such as `3 answered, 0-150 closed:reset|closed:eof`: a number or a range, and what may add up to it.
-pub fn expect(server: &Server, transport: &str, before: &Books, wanted: &str) -> Result<(), String> {
+pub fn expect(server: &Server, transport: &str, before: &Books, wanted: &str) -> Result<Books, String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let now = books(server, transport);
-        let mut found: Books = now
-            .into_iter()
-            .map(|(name, count)| (name.clone(), count - before.get(&name).copied().unwrap_or(0)))
-            .collect();
+        let mut found: Books =
+            now.iter().map(|(name, count)| (name.clone(), count - before.get(name).copied().unwrap_or(0))).collect();
         found.retain(|_, count| *count > 0);
         let verdict = compare(&found, wanted);
         if verdict == Verdict::Right {
-            return Ok(());
+            return Ok(now);
         }
         // No counter ever falls.
         if verdict == Verdict::TooMuch || Instant::now() > deadline {
             return Err(format!("counted {found:?}, not {wanted:?}"));
         }
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(20));
     }
 }
 

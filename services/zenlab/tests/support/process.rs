@@ -20,28 +20,12 @@ impl Process {
         stat(self.pid).is_some_and(|(state, born)| born == self.born && !matches!(state, 'Z' | 'X'))
     }
 
-    pub fn signal(&self, signal: i32) {
-        if self.is_alive() {
-            super::kill(self.pid as i32, signal);
-        }
-    }
-
-    pub fn kill(&self) {
-        self.signal(libc::SIGKILL);
-    }
-
     pub fn threads(&self) -> usize {
         entries(&format!("/proc/{}/task", self.pid))
     }
 
     pub fn descriptors(&self) -> usize {
         entries(&format!("/proc/{}/fd", self.pid))
-    }
-
-    /// Whether each of its threads is stopped.
-    pub fn is_stopped(&self) -> bool {
-        let mut tasks = fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
-        tasks.all(|task| parse(&task.path().join("stat")).is_none_or(|(state, _)| matches!(state, 'T' | 'Z' | 'X')))
     }
 }
 
@@ -74,41 +58,4 @@ pub fn descendants(pid: u32) -> Vec<u32> {
 /// The process and its descendants.
 pub fn family(pid: u32) -> Vec<Process> {
     [vec![pid], descendants(pid)].concat().into_iter().filter_map(Process::find).collect()
-}
-
-pub fn is_zombie(pid: u32) -> bool {
-    stat(pid).is_some_and(|(state, _)| state == 'Z')
-}
-
-/// Processes that are stopped until this is dropped: their clients wait in the kernel's queues, where everybody who is not
-/// taken yet can be told from everybody who is.
-pub struct Frozen(Vec<Process>);
-
-impl Frozen {
-    /// Stops them from the leader down, so that nobody is born meanwhile who is not stopped.
-    pub fn new(leader: u32) -> Self {
-        let leader = Process::find(leader).expect("the leader lives");
-        stop(leader);
-        let family = family(leader.pid);
-        family.iter().copied().for_each(stop);
-        Self(family)
-    }
-
-    /// Kills the leader, as it is: stopped.
-    pub fn kill_leader(self) {
-        self.0[0].kill();
-    }
-}
-
-fn stop(process: Process) {
-    process.signal(libc::SIGSTOP);
-    super::wait_for("a process to stop", || (process.is_stopped() || !process.is_alive()).then_some(()));
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        for process in &self.0 {
-            process.signal(libc::SIGCONT);
-        }
-    }
 }
