@@ -389,9 +389,10 @@ fn sockets_can_be_passed_by_whoever_starts_the_server() {
     let address = listener.local_addr().unwrap();
     let fd = listener.as_raw_fd();
     let pass = move || {
-        // SAFETY: a plain system call between fork and exec; the number goes to the place where the protocol wants it.
-        match unsafe { libc::dup2(fd, 3) } {
-            3 => Ok(()),
+        // SAFETY: plain system calls between fork and exec; the number goes to the place where the protocol wants it. One
+        // that was there already would still be closed by exec.
+        match unsafe { (libc::dup2(fd, 3), libc::fcntl(3, libc::F_SETFD, 0)) } {
+            (3, 0) => Ok(()),
             _ => Err(std::io::Error::last_os_error()),
         }
     };

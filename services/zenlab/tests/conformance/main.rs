@@ -12,6 +12,7 @@
     reason = "a test that fails says where"
 )]
 
+mod books;
 mod datagrams;
 mod model;
 mod streams;
@@ -22,9 +23,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use books::{Books, books};
 use datagrams::DATAGRAMS;
 use streams::STREAMS;
-use support::books::{self, Books, books};
+
 use support::process::{self, Process};
 use support::{Architecture, Server, for_each, registry, wait_for};
 

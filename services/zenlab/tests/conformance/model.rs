@@ -94,7 +94,7 @@ const fn label(said: Said) -> &'static str {
     }
 }
 
-/// So many of each, as [`books::expect`](super::support::books::expect) takes it.
+/// So many of each, as [`books::expect`](super::books::expect) takes it.
 fn count(labels: impl Iterator<Item = String>) -> String {
     let mut counts = BTreeMap::<_, u64>::new();
     labels.for_each(|label| *counts.entry(label).or_default() += 1);

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::Scenario;
+use super::books::books;
 use super::support::Server;
-use super::support::books::books;
 use super::support::client::{A, BAD_BYTE, End, Q, QUESTIONS, Stream, TIMEOUT, TOO_LONG, UNKNOWN};
 use super::support::wait_for;
 

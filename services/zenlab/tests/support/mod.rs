@@ -11,7 +11,6 @@
     reason = "a test that fails says where"
 )]
 
-pub mod books;
 pub mod client;
 pub mod process;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{PATIENCE, Server};
+use super::support::{PATIENCE, Server};
 
 /// The counters of one transport: questions by outcome (`answered`), and `accepted`, `closed:REASON`, `rejected:REASON`,
 /// `dropped:REASON`.
