@@ -2,10 +2,12 @@
 //!
 //! A socket that is closed with unread bytes answers with RST, which may destroy the last answer on its way (RFC 9112
 //! §9.6; seen: 200 of 200 clients). So a server that ends a conversation itself sends its FIN, then reads on until the
-//! client is gone. Nobody waits for that: each thread keeps a bounded list and looks at it between its clients.
+//! client is gone. Nobody waits for that: each thread keeps a bounded list and looks at it between its clients. The threads
+//! of a runtime, which sleep for ever when nobody comes, have one list together, and its leader looks at it.
 
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,16 +16,31 @@ use rustix::net::{RecvFlags, recv};
 /// How long a client may take to notice.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many sockets a thread keeps; the oldest is closed for the next.
+/// How many sockets a list keeps; the oldest is closed for the next.
 const MOST: usize = 1024;
 
 thread_local! {
     static LIST: RefCell<Vec<Leaving>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The list of all threads of this process, once [`share`] was called.
+static SHARED: OnceLock<Mutex<Vec<Leaving>>> = OnceLock::new();
+
 struct Leaving {
     socket: OwnedFd,
     until: Instant,
+}
+
+/// From now on all threads of this process have one list, which whoever looks at it looks at for all.
+pub(crate) fn share() {
+    SHARED.get_or_init(Mutex::default);
+}
+
+fn with_list<R>(call: impl FnOnce(&mut Vec<Leaving>) -> R) -> R {
+    match SHARED.get() {
+        Some(list) => call(&mut list.lock().unwrap_or_else(PoisonError::into_inner)),
+        None => LIST.with_borrow_mut(call),
+    }
 }
 
 /// Ends a stream gently: sends FIN, and closes when the client has closed, after a second at the latest.
@@ -31,7 +48,7 @@ pub fn linger(stream: impl Into<OwnedFd>) {
     let socket = stream.into();
     // The client may be gone already; then the list finds that out.
     let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write);
-    LIST.with_borrow_mut(|list| {
+    with_list(|list| {
         if list.len() >= MOST {
             list.remove(0);
         }
@@ -41,7 +58,7 @@ pub fn linger(stream: impl Into<OwnedFd>) {
 
 /// Closes what can be closed now.
 pub(crate) fn sweep() {
-    LIST.with_borrow_mut(|list| {
+    with_list(|list| {
         if !list.is_empty() {
             let now = Instant::now();
             list.retain(|leaving| now < leaving.until && !has_left(&leaving.socket));
@@ -51,7 +68,7 @@ pub(crate) fn sweep() {
 
 /// Waits for all of them, a second at the most: a worker's last act.
 pub(crate) fn finish() {
-    let mut list = LIST.with_borrow_mut(std::mem::take);
+    let mut list = with_list(std::mem::take);
     while let Some(last) = list.iter().map(|leaving| leaving.until).max() {
         let left = last.saturating_duration_since(Instant::now());
         if left.is_zero() || !wait_for_any(&list, left) {

@@ -144,6 +144,7 @@ impl<S: Endpoint> Site<S> {
     /// For a runtime whose threads go on with each other's clients: from now on whoever goes on with a client counts in the
     /// slot of its own thread. Gives what each of these threads must call when it begins.
     pub fn roam(&mut self) -> impl Fn() + Send + Sync + 'static {
+        linger::share();
         self.desk.tenure = Tenure::Roaming;
         let desk = Desk { role: Role::Thread, ..self.desk };
         let threads = AtomicUsize::new(0);

@@ -157,6 +157,10 @@ impl Connection {
         self.check_high_water(core, token);
     }
 
+    pub(crate) const fn limits(&self) -> (usize, usize) {
+        (self.high_water, self.low_water)
+    }
+
     fn check_high_water(&mut self, core: &Core, token: Token) {
         if !self.writing_paused && self.waiting_to_be_sent() > self.high_water {
             self.writing_paused = true;

@@ -105,6 +105,14 @@ impl DatagramTransport {
         });
     }
 
+    /// The peer's address, of a socket that is connected.
+    ///
+    /// # Errors
+    /// `NotConnected` if it is not, or once the endpoint is closed.
+    pub fn peer_name(&self) -> io::Result<SockAddr> {
+        self.with_socket(Socket::peer_addr).ok_or(io::ErrorKind::NotConnected)?
+    }
+
     /// Our address.
     pub fn socket_name(&self) -> io::Result<SockAddr> {
         self.with_socket(Socket::local_addr).ok_or(io::ErrorKind::NotConnected)?

@@ -44,10 +44,17 @@
 //! | `eof_received` returns true | the same | the connection stays open for writing |
 //! | `DatagramProtocol` | [`DatagramProtocol`] | `datagram_received` also says whether the datagram was cut |
 //! | `Transport` | [`Transport`] | `Clone`, a few bytes; does nothing once the connection is gone |
-//! | `transport.get_extra_info(…)` | [`Transport::peer_name`], [`Transport::socket_name`], [`Transport::with_socket`] | methods instead of strings |
+//! | `write`, `write_eof`, `close`, `abort`, `is_closing` | the same | bytes written after `close` or `write_eof` are dropped, not an error |
+//! | `pause_reading`, `resume_reading`, `is_reading` | the same, pausing also on [`DatagramTransport`] | twice is as good as once |
+//! | `set_write_buffer_limits(high, low)` and its getters | the same | both marks are given; the default is asyncio's |
+//! | `transport.get_extra_info(…)` | [`Transport::peer_name`], [`Transport::socket_name`], [`Transport::with_socket`] | methods instead of strings; on [`DatagramTransport`] as well |
 //! | `DatagramTransport.sendto` | [`DatagramTransport::sendto`] | never queues: a full socket is an error for the caller to count |
 //! | a callback raises | a callback panics | caught; the connection is closed; the exception handler is told |
+//! | `add_writer`, `sock_recv` and its like, `set_protocol`, `writelines` | – | left out: a [`Transport`] and one protocol do |
 //! | `call_soon_threadsafe`, executors, signals, subprocesses, TLS, futures | – | left out: one thread, sockets, callbacks |
+//!
+//! The examples are asyncio's echo server and client over TCP and over UDP, in callback style:
+//! `cargo run -p eventloop --example tcp_echo_server`, and so on.
 //!
 //! # What it costs, what it promises
 //!

@@ -66,6 +66,11 @@ impl Transport {
         self.set_reading_paused(false);
     }
 
+    /// Whether `data_received` may be called: neither paused nor closed, and the peer's half has not ended.
+    pub fn is_reading(&self) -> bool {
+        self.connection(|connection| connection.is_reading()).unwrap_or(false)
+    }
+
     fn set_reading_paused(&self, paused: bool) {
         self.event_loop.connection(self.token, |connection, core, token| {
             connection.reading_paused = paused;
@@ -77,6 +82,11 @@ impl Transport {
     /// 64 and 16 KiB; `(0, 0)` tells of every byte that the kernel refused. A `low` above `high` counts as `high`.
     pub fn set_write_buffer_limits(&self, high: usize, low: usize) {
         self.event_loop.connection(self.token, |connection, core, token| connection.set_limits(core, token, high, low));
+    }
+
+    /// The high and the low mark, in bytes; `(0, 0)` once the connection is gone.
+    pub fn get_write_buffer_limits(&self) -> (usize, usize) {
+        self.connection(|connection| connection.limits()).unwrap_or_default()
     }
 
     /// How many written bytes the kernel has not taken yet.

@@ -134,13 +134,16 @@ fn a_refusal_is_told_and_a_panic_costs_one_datagram() {
     drop(server);
     let echo = Echo::default();
     let record = Rc::clone(&echo.record);
+    let gone = client.peer_addr().unwrap();
     let transport = event_loop.create_datagram_endpoint(client.into(), echo).unwrap();
+    assert_eq!(transport.peer_name().unwrap().as_socket(), Some(gone));
     transport.sendto(b"anybody?", None).unwrap();
     until(&mut event_loop, || !record.borrow().errors.is_empty());
     assert_eq!(record.borrow().errors, [io::ErrorKind::ConnectionRefused]);
 
     let (server, client) = udp_pair();
-    event_loop.create_datagram_endpoint(server.into(), Echo { record: Rc::clone(&record) }).unwrap();
+    let transport = event_loop.create_datagram_endpoint(server.into(), Echo { record: Rc::clone(&record) }).unwrap();
+    assert_eq!(transport.peer_name().unwrap_err().kind(), io::ErrorKind::NotConnected, "it talks with everybody");
     client.send(b"panic").unwrap();
     client.send(b"go on").unwrap();
     until(&mut event_loop, || record.borrow().received.len() == 2);

@@ -95,6 +95,9 @@ fn a_large_write_pauses_and_resumes_and_arrives_whole() {
     let protocol = Recorder::default();
     let record = Rc::clone(&protocol.record);
     let transport = event_loop.connect_accepted_socket(ours, protocol);
+    assert_eq!(transport.get_write_buffer_limits(), (65_536, 16_384), "asyncio's own");
+    transport.set_write_buffer_limits(1_000, 10_000);
+    assert_eq!(transport.get_write_buffer_limits(), (1_000, 1_000), "the low mark is never the higher one");
     transport.set_write_buffer_limits(10_000, 1_000);
     let sent: Vec<u8> = (0..3_000_000_u32).map(|n| (n / 7) as u8).collect();
     transport.write(&sent);
@@ -156,14 +159,19 @@ fn reading_can_be_paused() {
     let protocol = Recorder::default();
     let record = Rc::clone(&protocol.record);
     let transport = event_loop.connect_accepted_socket(ours, protocol);
+    assert!(transport.is_reading());
     transport.pause_reading();
+    transport.pause_reading();
+    assert!(!transport.is_reading());
     peer.write_all(b"later").unwrap();
     drop(peer);
     for _ in 0..3 {
         assert_eq!(event_loop.run_once(Some(Duration::ZERO)).unwrap(), 0, "a paused, hung-up peer must not wake us");
     }
     transport.resume_reading();
+    assert!(transport.is_reading());
     until(&mut event_loop, || record.borrow().calls.contains(&"lost"));
+    assert!(!transport.is_reading(), "it is gone");
     assert_eq!(record.borrow().data, b"later");
     assert_eq!(record.borrow().calls, ["made", "data", "eof", "lost"]);
 }

@@ -1,7 +1,7 @@
 //! The chapter's TCP server: sends back what it hears, one client after the other.
 //!
 //! ```text
-//! cargo run -p socketserver --example tcp_echo -- 127.0.0.1:9999
+//! cargo run -p socketserver --example tcp_echo [HOST:PORT]
 //! ```
 #![allow(clippy::print_stdout, reason = "the chapter's server prints who wrote what")]
 
@@ -25,7 +25,9 @@ impl BaseRequestHandler for MyTcpHandler {
         let mut data = [0; 1024];
         let bytes = self.request.socket.read(&mut data)?;
         let data = data[..bytes].trim_ascii();
-        println!("{:?} wrote: {}", self.request.client_address.as_socket(), String::from_utf8_lossy(data));
+        if let Some(client) = self.request.client_address.as_socket() {
+            println!("{} wrote: {}", client.ip(), String::from_utf8_lossy(data));
+        }
         self.request.socket.write_all(data)
     }
 }
@@ -33,5 +35,7 @@ impl BaseRequestHandler for MyTcpHandler {
 fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9999".into());
     let address = address.parse().map_err(io::Error::other)?;
-    tcp_server::<MyTcpHandler>(address)?.serve_forever(Duration::from_millis(500))
+    let server = tcp_server(address, MyTcpHandler::new)?;
+    println!("Serving on {}", server.requests().server_address()?.as_socket().unwrap_or(address));
+    server.serve_forever(Duration::from_millis(500))
 }

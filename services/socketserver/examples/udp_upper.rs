@@ -1,8 +1,9 @@
 //! A UDP server: sends back what it hears in upper case, each datagram in a thread of its own.
 //!
 //! ```text
-//! cargo run -p socketserver --example udp_upper -- 127.0.0.1:9999
+//! cargo run -p socketserver --example udp_upper [HOST:PORT]
 //! ```
+#![allow(clippy::print_stdout, reason = "an example talks to its reader")]
 
 use std::io;
 use std::time::Duration;
@@ -29,5 +30,7 @@ impl BaseRequestHandler for MyUdpHandler {
 fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9999".into());
     let address = address.parse().map_err(io::Error::other)?;
-    udp_server::<MyUdpHandler>(address)?.with(ThreadingMixIn::default()).serve_forever(Duration::from_millis(500))
+    let server = udp_server(address, MyUdpHandler::new)?.with(ThreadingMixIn::default());
+    println!("Serving on {}", server.requests().server_address()?.as_socket().unwrap_or(address));
+    server.serve_forever(Duration::from_millis(500))
 }

@@ -1,8 +1,7 @@
 //! Where requests come from.
 
+use std::cell::Cell;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ pub trait Requests {
         drop(request);
     }
 
-    /// Nobody can handle this request: there was no thread or process for it.
+    /// Nobody handles this request: it was not to be, or there was no thread or process for it.
     fn refuse_request(&mut self, request: Self::Request) {
         drop(request);
     }
@@ -43,17 +42,9 @@ pub trait Requests {
 
     /// In the child: closes what a handler must not keep open.
     fn close_in_child(&mut self);
-}
 
-/// Waits until `source` can be read, for `time` at the most: one poll(2), where Python's selector makes one.
-pub(crate) fn wait(source: impl AsFd, time: Duration) -> io::Result<bool> {
-    let mut fds = [PollFd::new(&source, PollFlags::IN)];
-    let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
-    match poll(&mut fds, Some(&time)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    /// The server is closed: takes no more requests. Handlers may still be at work in threads and processes.
+    fn server_close(&mut self) {}
 }
 
 /// A client that was accepted.
@@ -81,130 +72,56 @@ pub struct DatagramRequest {
     pub client_address: SockAddr,
 }
 
-/// The longest datagram that is received whole (`max_packet_size`).
-const MAX_PACKET_SIZE: usize = 8192;
+/// How a source waits for its socket.
+#[derive(Debug, Default)]
+pub(crate) enum Waiting {
+    /// poll(2) before the call, as Python does.
+    #[default]
+    Poll,
+    /// In the call itself; the time that SO_RCVTIMEO was last set to.
+    Receive(Cell<Duration>),
+}
 
-macro_rules! streams {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Debug)]
-        pub struct $name(pub(crate) Option<Socket>);
+/// SO_RCVTIMEO of nothing would be for ever.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// A year: neither the kernel's interfaces nor anybody's patience goes much further.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
 
-        impl Requests for $name {
-            type Request = StreamRequest;
-            type Ticket = ();
-
-            fn wait(&self, time: Duration) -> io::Result<bool> {
-                self.0.as_ref().map_or(Ok(false), |socket| wait(socket, time))
-            }
-
-            fn get_request(&mut self) -> io::Result<Option<StreamRequest>> {
-                let Some(socket) = &self.0 else { return Ok(None) };
-                match socket.accept() {
-                    Ok((socket, client_address)) => Ok(Some(StreamRequest { socket, client_address })),
-                    Err(error) if is_nothing(&error) => Ok(None),
-                    Err(error) => Err(error),
+impl Waiting {
+    /// Whether there may be something, after `time` at the most. One that waits in the call says so at once.
+    pub(crate) fn wait(&self, socket: &Socket, time: Duration) -> io::Result<bool> {
+        match self {
+            Self::Poll => can_be_read(socket, time.min(LONGEST)),
+            Self::Receive(set) => {
+                let time = time.clamp(SHORTEST, LONGEST);
+                if set.get() != time {
+                    socket.set_read_timeout(Some(time))?;
+                    set.set(time);
                 }
-            }
-
-            fn ticket(&self, _: &StreamRequest) {}
-
-            fn close_in_child(&mut self) {
-                self.0 = None;
+                Ok(true)
             }
         }
-
-        impl $name {
-            /// Requests from a socket that listens already.
-            pub const fn from_socket(socket: Socket) -> Self {
-                Self(Some(socket))
-            }
-
-            /// The listening socket.
-            pub fn socket(&self) -> Option<BorrowedFd<'_>> {
-                self.0.as_ref().map(AsFd::as_fd)
-            }
-
-            /// Where it listens.
-            pub fn server_address(&self) -> io::Result<SockAddr> {
-                self.0.as_ref().map_or_else(|| Err(io::ErrorKind::NotConnected.into()), Socket::local_addr)
-            }
-        }
-    };
-}
-
-streams! {
-    /// TCP clients.
-    TcpRequests
-}
-streams! {
-    /// Clients of a Unix stream socket.
-    UnixStreamRequests
-}
-
-macro_rules! datagrams {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Debug)]
-        pub struct $name(pub(crate) Arc<Socket>);
-
-        impl Requests for $name {
-            type Request = DatagramRequest;
-            type Ticket = ();
-
-            fn wait(&self, time: Duration) -> io::Result<bool> {
-                wait(&*self.0, time)
-            }
-
-            fn get_request(&mut self) -> io::Result<Option<DatagramRequest>> {
-                receive(&self.0)
-            }
-
-            fn ticket(&self, _: &DatagramRequest) {}
-
-            // A handler answers by this very socket.
-            fn close_in_child(&mut self) {}
-        }
-
-        impl $name {
-            /// Requests from a socket that is bound already.
-            pub fn from_socket(socket: Socket) -> Self {
-                Self(Arc::new(socket))
-            }
-
-            /// Where it is bound.
-            pub fn server_address(&self) -> io::Result<SockAddr> {
-                self.0.local_addr()
-            }
-        }
-    };
-}
-
-datagrams! {
-    /// UDP datagrams.
-    UdpRequests
-}
-datagrams! {
-    /// Datagrams of a Unix socket.
-    UnixDatagramRequests
-}
-
-fn receive(socket: &Arc<Socket>) -> io::Result<Option<DatagramRequest>> {
-    let mut data = Vec::with_capacity(MAX_PACKET_SIZE);
-    let room: &mut [MaybeUninit<u8>] = data.spare_capacity_mut();
-    match socket.recv_from(room) {
-        Ok((bytes, client_address)) => {
-            // SAFETY: the kernel has written so many bytes into the spare capacity.
-            unsafe { data.set_len(bytes) };
-            Ok(Some(DatagramRequest { data, socket: socket.clone(), client_address }))
-        }
-        Err(error) if is_nothing(&error) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
-/// Whether there was nobody, or nobody any more.
-fn is_nothing(error: &io::Error) -> bool {
+fn can_be_read(socket: &Socket, time: Duration) -> io::Result<bool> {
+    let mut fds = [PollFd::new(socket, PollFlags::IN)];
+    let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
+    match poll(&mut fds, Some(&time)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Nobody there, or nobody any more, is no error.
+pub(crate) fn if_any<T>(taken: io::Result<T>) -> io::Result<Option<T>> {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, Interrupted, WouldBlock};
-    matches!(error.kind(), WouldBlock | Interrupted | ConnectionAborted | ConnectionRefused)
+    match taken {
+        Ok(request) => Ok(Some(request)),
+        Err(error) if matches!(error.kind(), WouldBlock | Interrupted | ConnectionAborted | ConnectionRefused) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -1,143 +1,67 @@
 //! The server: takes requests, and has each of them handled.
 
-use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use socket2::{Domain, SockAddr, Socket, Type};
-
-use crate::REQUEST_QUEUE_SIZE;
-use crate::requests::{Requests, TcpRequests, UdpRequests, UnixDatagramRequests, UnixStreamRequests};
-
-/// Deals with one request: made for it, and gone with it.
-pub trait BaseRequestHandler: Sized {
-    /// What it deals with.
-    type Request: Send + 'static;
-
-    /// A handler for this request.
-    fn new(request: Self::Request) -> Self;
-
-    /// Comes before `handle`.
-    ///
-    /// # Errors
-    /// What went wrong; `handle` is not called then.
-    fn setup(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Does what there is to do.
-    ///
-    /// # Errors
-    /// What went wrong; the server goes on.
-    fn handle(&mut self) -> io::Result<()>;
-
-    /// Comes after `handle`, whatever came of it.
-    fn finish(&mut self) {}
-}
-
-/// What a server does with a request: makes a handler, and lets it work.
-pub(crate) type Handle<R> = Arc<dyn Fn(R) -> io::Result<()> + Send + Sync>;
-
-/// What went wrong with one request. The server goes on.
-#[derive(Debug)]
-pub enum Failure {
-    /// The handler failed.
-    Handler(io::Error),
-    /// The handler panicked.
-    Panic(String),
-    /// There was no thread or process for the request; it was refused.
-    Spawn(io::Error),
-    /// No request could be taken.
-    Request(io::Error),
-}
-
-pub(crate) type OnError = Arc<dyn Fn(&Failure) + Send + Sync>;
-
-/// How requests are handled.
-pub trait MixIn<S: Requests> {
-    /// Has a request handled, now or elsewhere.
-    fn process_request(
-        &mut self,
-        requests: &mut S,
-        request: S::Request,
-        handle: &Handle<S::Request>,
-        on_error: &OnError,
-    );
-
-    /// Is called once a turn, and after every request.
-    fn service_actions(&mut self, _requests: &mut S) {}
-
-    /// How many requests are being handled elsewhere.
-    fn active(&self) -> usize {
-        0
-    }
-
-    /// Comes when the server is closed.
-    fn server_close(&mut self, _requests: &mut S) {}
-}
-
-/// One request after the other.
-#[derive(Debug, Default)]
-pub struct Plain;
-
-impl<S: Requests> MixIn<S> for Plain {
-    fn process_request(&mut self, _: &mut S, request: S::Request, handle: &Handle<S::Request>, on_error: &OnError) {
-        run(request, handle, on_error);
-    }
-}
-
-/// Handles a request here and now; says what went wrong.
-pub(crate) fn run<R>(request: R, handle: &Handle<R>, on_error: &OnError) {
-    match catch_unwind(AssertUnwindSafe(|| handle(request))) {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => on_error(&Failure::Handler(error)),
-        Err(panic) => on_error(&Failure::Panic(message(&*panic))),
-    }
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
-}
+use crate::handler::{BaseRequestHandler, Failure, RequestHandler, Work, attend};
+use crate::mix_in::{MixIn, Plain};
+use crate::requests::{DatagramRequest, Requests, StreamRequest};
+use crate::sockets::{DatagramRequests, Listening, StreamRequests};
 
 /// A server.
 pub struct Server<S: Requests, M: MixIn<S> = Plain> {
     requests: S,
     mix_in: M,
-    handle: Handle<S::Request>,
+    work: Work<S::Request>,
     stop: Arc<AtomicBool>,
-    service_actions: Box<dyn FnMut(&mut S) -> bool>,
+    service_actions: Box<dyn FnMut(&mut S) -> bool + Send>,
     verify_request: Verify<S::Request>,
-    handle_error: OnError,
+    handle_timeout: Box<dyn FnMut(&mut S) + Send>,
 }
 
-type Verify<R> = Box<dyn Fn(&R) -> bool>;
+type Verify<R> = Box<dyn Fn(&R) -> bool + Send>;
+
+/// `TCPServer`, or with a mix-in `ThreadingTCPServer` and so on.
+pub type TcpServer<M = Plain> = Server<StreamRequests, M>;
+/// `UnixStreamServer`.
+pub type UnixStreamServer<M = Plain> = Server<StreamRequests, M>;
+/// `UDPServer`.
+pub type UdpServer<M = Plain> = Server<DatagramRequests, M>;
+/// `UnixDatagramServer`.
+pub type UnixDatagramServer<M = Plain> = Server<DatagramRequests, M>;
+
+/// How long a server that could not take a request leaves it at that: without a free descriptor the client stays where he is,
+/// and the loop would spin.
+const BREATH: Duration = Duration::from_millis(10);
 
 /// Ends a server's [`serve_forever`](Server::serve_forever), from wherever.
 #[derive(Debug, Clone)]
 pub struct Shutdown(Arc<AtomicBool>);
 
 impl Shutdown {
-    /// The server stops when it has noticed: after a poll interval at the latest.
+    /// The server stops when it has noticed: after a poll interval at the latest, or the request that it handles itself.
     pub fn shutdown(&self) {
         self.0.store(true, Ordering::Release);
     }
 }
 
 impl<S: Requests> Server<S> {
-    /// A server of these requests.
+    /// A server of these requests, with a handler that is made of a request alone.
     pub fn new<H: BaseRequestHandler<Request = S::Request> + 'static>(requests: S) -> Self {
-        Self::with_function(requests, |request| {
-            let mut handler = H::new(request);
-            let result = handler.setup().and_then(|()| handler.handle());
-            handler.finish();
-            result
-        })
+        Self::with_factory(requests, H::new)
+    }
+
+    /// A server whose handlers are made by a function, which may know more than the request.
+    pub fn with_factory<H: RequestHandler>(
+        requests: S,
+        make: impl Fn(S::Request) -> H + Send + Sync + 'static,
+    ) -> Self {
+        Self::with_function(requests, move |request| attend(make(request)))
     }
 
     /// A server whose handler is a function.
@@ -145,11 +69,11 @@ impl<S: Requests> Server<S> {
         Self {
             requests,
             mix_in: Plain,
-            handle: Arc::new(handle),
+            work: Work { handle: Arc::new(handle), on_error: Arc::new(|_| {}) },
             stop: Arc::default(),
             service_actions: Box::new(|_| true),
             verify_request: Box::new(|_| true),
-            handle_error: Arc::new(|_| {}),
+            handle_timeout: Box::new(|_| {}),
         }
     }
 
@@ -158,40 +82,52 @@ impl<S: Requests> Server<S> {
         Server {
             requests: self.requests,
             mix_in,
-            handle: self.handle,
+            work: self.work,
             stop: self.stop,
             service_actions: self.service_actions,
             verify_request: self.verify_request,
-            handle_error: self.handle_error,
+            handle_timeout: self.handle_timeout,
         }
     }
 }
 
 impl<S: Requests, M: MixIn<S>> Server<S, M> {
-    /// Is called once a turn (`service_actions`); the server stops when it gives false.
+    /// Is called once a turn (`service_actions`), before the server waits; the server stops when it gives false.
     #[must_use]
-    pub fn on_service_actions(mut self, actions: impl FnMut(&mut S) -> bool + 'static) -> Self {
+    pub fn on_service_actions(mut self, actions: impl FnMut(&mut S) -> bool + Send + 'static) -> Self {
         self.service_actions = Box::new(actions);
         self
     }
 
     /// Says whether a request is handled (`verify_request`).
     #[must_use]
-    pub fn on_verify_request(mut self, verify: impl Fn(&S::Request) -> bool + 'static) -> Self {
+    pub fn on_verify_request(mut self, verify: impl Fn(&S::Request) -> bool + Send + 'static) -> Self {
         self.verify_request = Box::new(verify);
         self
     }
 
-    /// Is told what goes wrong (`handle_error`).
+    /// Is told what goes wrong (`handle_error`), in the thread or process where it does. Without it nothing is said.
     #[must_use]
     pub fn on_handle_error(mut self, on_error: impl Fn(&Failure) + Send + Sync + 'static) -> Self {
-        self.handle_error = Arc::new(on_error);
+        self.work.on_error = Arc::new(on_error);
+        self
+    }
+
+    /// Is called when [`handle_request`](Self::handle_request) ends without a request (`handle_timeout`).
+    #[must_use]
+    pub fn on_handle_timeout(mut self, call: impl FnMut(&mut S) + Send + 'static) -> Self {
+        self.handle_timeout = Box::new(call);
         self
     }
 
     /// Where requests come from.
     pub const fn requests(&self) -> &S {
         &self.requests
+    }
+
+    /// How many requests are being handled in threads or processes, ended ones that are not collected yet among them.
+    pub fn active(&self) -> usize {
+        self.mix_in.active()
     }
 
     /// A handle by which the server can be stopped.
@@ -204,30 +140,49 @@ impl<S: Requests, M: MixIn<S>> Server<S, M> {
     /// # Errors
     /// If nobody can be waited for.
     pub fn serve_forever(mut self, poll_interval: Duration) -> io::Result<()> {
-        while !self.stop.load(Ordering::Acquire) && (self.service_actions)(&mut self.requests) {
-            if self.requests.wait(poll_interval)? {
+        let served = self.serve_until_told(poll_interval);
+        self.server_close();
+        served
+    }
+
+    fn serve_until_told(&mut self, poll_interval: Duration) -> io::Result<()> {
+        while !self.is_told() && (self.service_actions)(&mut self.requests) {
+            // Told while it waited: it takes nobody any more.
+            if self.requests.wait(poll_interval)? && !self.is_told() {
                 self.handle_request_now();
             }
             self.mix_in.service_actions(&mut self.requests);
         }
-        self.mix_in.server_close(&mut self.requests);
         Ok(())
     }
 
-    /// Handles one request, if one comes in this time; whether one did.
+    fn is_told(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Handles one request, if one comes in this time; whether one did. A signal may end the time early.
     ///
     /// # Errors
     /// If nobody can be waited for.
     pub fn handle_request(&mut self, timeout: Duration) -> io::Result<bool> {
         let handled = self.requests.wait(timeout)? && self.handle_request_now();
+        if !handled {
+            (self.handle_timeout)(&mut self.requests);
+        }
         self.mix_in.service_actions(&mut self.requests);
         Ok(handled)
+    }
+
+    /// Takes no more requests, and waits for the threads or processes that are at work, if the mix-in is to.
+    pub fn server_close(mut self) {
+        self.requests.server_close();
+        self.mix_in.server_close(&mut self.requests);
     }
 
     fn handle_request_now(&mut self) -> bool {
         match self.requests.get_request() {
             Ok(Some(request)) if (self.verify_request)(&request) => {
-                self.mix_in.process_request(&mut self.requests, request, &self.handle, &self.handle_error);
+                self.mix_in.process_request(&mut self.requests, request, &self.work);
                 true
             }
             Ok(Some(request)) => {
@@ -236,64 +191,54 @@ impl<S: Requests, M: MixIn<S>> Server<S, M> {
             }
             Ok(None) => false,
             Err(error) => {
-                (self.handle_error)(&Failure::Request(error));
+                self.work.failed(&Failure::Request(error));
+                thread::sleep(BREATH);
                 false
             }
         }
     }
 }
 
-/// A TCP server (`TCPServer`).
+/// A TCP server (`TCPServer`): `tcp_server(address, MyTcpHandler::new)`.
 ///
 /// # Errors
 /// If the address cannot be bound.
-pub fn tcp_server<H>(address: SocketAddr) -> io::Result<Server<TcpRequests>>
-where
-    H: BaseRequestHandler<Request = crate::TcpRequest> + 'static,
-{
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(REQUEST_QUEUE_SIZE)?;
-    Ok(Server::new::<H>(TcpRequests::from_socket(socket)))
+pub fn tcp_server<H: RequestHandler>(
+    address: SocketAddr,
+    make: impl Fn(StreamRequest) -> H + Send + Sync + 'static,
+) -> io::Result<TcpServer> {
+    Ok(Server::with_factory(StreamRequests::tcp(address, Listening::default())?, make))
 }
 
 /// A UDP server (`UDPServer`).
 ///
 /// # Errors
 /// If the address cannot be bound.
-pub fn udp_server<H>(address: SocketAddr) -> io::Result<Server<UdpRequests>>
-where
-    H: BaseRequestHandler<Request = crate::DatagramRequest> + 'static,
-{
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
-    socket.bind(&address.into())?;
-    Ok(Server::new::<H>(UdpRequests::from_socket(socket)))
+pub fn udp_server<H: RequestHandler>(
+    address: SocketAddr,
+    make: impl Fn(DatagramRequest) -> H + Send + Sync + 'static,
+) -> io::Result<UdpServer> {
+    Ok(Server::with_factory(DatagramRequests::udp(address)?, make))
 }
 
 /// A server on a Unix stream socket (`UnixStreamServer`). The path must not exist.
 ///
 /// # Errors
 /// If the path cannot be bound.
-pub fn unix_stream_server<H>(path: &Path) -> io::Result<Server<UnixStreamRequests>>
-where
-    H: BaseRequestHandler<Request = crate::UnixStreamRequest> + 'static,
-{
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    socket.listen(REQUEST_QUEUE_SIZE)?;
-    Ok(Server::new::<H>(UnixStreamRequests::from_socket(socket)))
+pub fn unix_stream_server<H: RequestHandler>(
+    path: &Path,
+    make: impl Fn(StreamRequest) -> H + Send + Sync + 'static,
+) -> io::Result<UnixStreamServer> {
+    Ok(Server::with_factory(StreamRequests::unix(path, Listening::default())?, make))
 }
 
 /// A server on a Unix datagram socket (`UnixDatagramServer`). The path must not exist.
 ///
 /// # Errors
 /// If the path cannot be bound.
-pub fn unix_datagram_server<H>(path: &Path) -> io::Result<Server<UnixDatagramRequests>>
-where
-    H: BaseRequestHandler<Request = crate::DatagramRequest> + 'static,
-{
-    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    Ok(Server::new::<H>(UnixDatagramRequests::from_socket(socket)))
+pub fn unix_datagram_server<H: RequestHandler>(
+    path: &Path,
+    make: impl Fn(DatagramRequest) -> H + Send + Sync + 'static,
+) -> io::Result<UnixDatagramServer> {
+    Ok(Server::with_factory(DatagramRequests::unix(path)?, make))
 }

@@ -3,8 +3,9 @@
 use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, JoinHandle};
 
+use crate::handler::{Failure, Work};
+use crate::mix_in::MixIn;
 use crate::requests::Requests;
-use crate::server::{Failure, Handle, MixIn, OnError, run};
 
 /// Handles each request in a thread of its own (`ThreadingMixIn`).
 #[derive(Debug)]
@@ -25,22 +26,16 @@ impl Default for ThreadingMixIn {
 }
 
 impl<S: Requests> MixIn<S> for ThreadingMixIn {
-    fn process_request(
-        &mut self,
-        requests: &mut S,
-        request: S::Request,
-        handle: &Handle<S::Request>,
-        on_error: &OnError,
-    ) {
+    fn process_request(&mut self, requests: &mut S, request: S::Request, work: &Work<S::Request>) {
         // The request follows when the thread is there: if there is none, it is still ours to refuse.
         let (give, take) = sync_channel::<S::Request>(1);
-        let (handle, report) = (handle.clone(), on_error.clone());
-        let work = move || {
+        let threads_work = work.clone();
+        let handle_it = move || {
             if let Ok(request) = take.recv() {
-                run(request, &handle, &report);
+                threads_work.run(request);
             }
         };
-        match Builder::new().name("request".into()).stack_size(self.stack_size).spawn(work) {
+        match Builder::new().name("request".into()).stack_size(self.stack_size).spawn(handle_it) {
             Ok(thread) => {
                 self.threads.push(thread);
                 // The thread waits for it.
@@ -48,7 +43,7 @@ impl<S: Requests> MixIn<S> for ThreadingMixIn {
             }
             Err(error) => {
                 requests.refuse_request(request);
-                on_error(&Failure::Spawn(error));
+                work.failed(&Failure::Spawn(error));
             }
         }
     }

@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::client::{A, Datagram, End, Q, Stream};
-use support::{Architecture, Directory, Server, ZENLAB, descendants, for_each, kill, registry, wait_for};
+use support::process::descendants;
+use support::{Architecture, Directory, Server, ZENLAB, for_each, kill, registry, wait_for};
 
 /// Names the architecture of what fails in `work`.
 fn each(work: impl Fn(&Architecture) + Sync) {
@@ -388,9 +389,10 @@ fn sockets_can_be_passed_by_whoever_starts_the_server() {
     let address = listener.local_addr().unwrap();
     let fd = listener.as_raw_fd();
     let pass = move || {
-        // SAFETY: a plain system call between fork and exec; the number goes to the place where the protocol wants it.
-        match unsafe { libc::dup2(fd, 3) } {
-            3 => Ok(()),
+        // SAFETY: plain system calls between fork and exec; the number goes to the place where the protocol wants it. One
+        // that was there already would still be closed by exec.
+        match unsafe { (libc::dup2(fd, 3), libc::fcntl(3, libc::F_SETFD, 0)) } {
+            (3, 0) => Ok(()),
             _ => Err(std::io::Error::last_os_error()),
         }
     };

@@ -95,6 +95,14 @@ impl Stream {
         }
     }
 
+    /// Another handle of the same stream.
+    pub fn copy(&self) -> Self {
+        match self {
+            Self::Tcp(stream) => Self::Tcp(stream.try_clone().unwrap()),
+            Self::Unix(stream) => Self::Unix(stream.try_clone().unwrap()),
+        }
+    }
+
     pub fn finish(&self) {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write).unwrap(),
@@ -109,13 +117,13 @@ impl Stream {
         }
     }
 
-    /// Small buffers, so that a client that does not read is noticed.
-    pub fn shrink(&self) {
+    /// A small buffer, so that a client that does not read, or does not read much, is noticed.
+    pub fn shrink(&self, bytes: usize) {
         let socket = match self {
             Self::Tcp(stream) => socket2::SockRef::from(stream),
             Self::Unix(stream) => socket2::SockRef::from(stream),
         };
-        socket.set_recv_buffer_size(4096).unwrap();
+        socket.set_recv_buffer_size(bytes).unwrap();
     }
 }
 
@@ -179,6 +187,16 @@ impl Datagram {
             Self::Unix(socket, _) => socket.recv(&mut buffer),
         };
         buffer[..bytes.expect("a datagram comes")].to_vec()
+    }
+
+    /// What comes in this time, if anything does.
+    pub fn receive_within(&self, time: Duration) -> Option<Vec<u8>> {
+        let mut buffer = [0; 65536];
+        let bytes = match self {
+            Self::Udp(socket) => socket.set_read_timeout(Some(time)).and_then(|()| socket.recv(&mut buffer)),
+            Self::Unix(socket, _) => socket.set_read_timeout(Some(time)).and_then(|()| socket.recv(&mut buffer)),
+        };
+        bytes.ok().map(|bytes| buffer[..bytes].to_vec())
     }
 
     pub fn ask(&self, question: &[u8], answer: &[u8]) {

@@ -12,6 +12,7 @@
 )]
 
 pub mod client;
+pub mod process;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -285,11 +286,19 @@ impl Server {
         wait_for(&format!("{} to end", self.architecture), || self.child.try_wait().expect("its status"))
     }
 
-    /// Ends it in order.
+    /// Ends it in order; nothing may be left of it.
     pub fn stop(mut self) {
         self.signal(libc::SIGTERM);
+        let family = process::family(self.pid());
         let status = self.wait();
         assert_eq!(status.code(), Some(0), "{}:\n{}", self.architecture, self.log().join("\n"));
+        // A process that was born later than we looked is a child of one that we have seen.
+        let left: Vec<_> = family.iter().filter(|process| process.is_alive()).collect();
+        assert!(left.is_empty(), "{} leaves {left:?}", self.architecture);
+        for url in self.urls.iter().filter(|url| url.starts_with("unix")) {
+            let path = url.split_once("://").expect("a URL").1;
+            assert!(!Path::new(path).exists(), "{} leaves {path}", self.architecture);
+        }
     }
 }
 
@@ -355,13 +364,6 @@ pub fn exchange(
     let text = response.body_mut().read_to_string().unwrap_or_default();
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
     (response.status().as_u16(), headers, body)
-}
-
-/// The children of a process, and theirs.
-pub fn descendants(pid: u32) -> Vec<u32> {
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let children: Vec<u32> = children.split_whitespace().filter_map(|child| child.parse().ok()).collect();
-    children.iter().flat_map(|&child| [vec![child], descendants(child)].concat()).collect()
 }
 
 /// The state letter of a process: `Z` is a zombie.
