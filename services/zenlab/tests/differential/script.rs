@@ -11,7 +11,7 @@ use zen::{Conversation, Dialogue, Limits, Next, QUESTIONS};
 
 /// The servers' default; the two times never pass here.
 const LIMITS: Limits =
-    Limits { max_question: 64, idle_timeout: Duration::from_secs(60), question_deadline: Duration::from_secs(60) };
+    Limits { max_question: 64, idle_timeout: Duration::from_mins(1), question_deadline: Duration::from_mins(1) };
 
 /// A sender's port that may be answered, as every client's here.
 const PORT: Option<u16> = Some(40_000);

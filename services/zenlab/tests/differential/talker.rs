@@ -187,12 +187,17 @@ impl Talker {
         if self.heard == self.expected.replies && ended_well { Ok(()) } else { Err(self.difference()) }
     }
 
-    /// What was to be said and what was.
+    /// What was to be heard and what was, from where they differ.
     pub fn difference(&self) -> String {
+        let wanted = &self.expected.replies;
+        let same = wanted.iter().zip(&self.heard).take_while(|(wanted, heard)| wanted == heard).count();
+        let rest = |bytes: &[u8]| bytes[same..bytes.len().min(same + 200)].escape_ascii().to_string();
         format!(
-            "expected \"{}\"\n     got \"{}\", {}",
-            self.expected.replies.escape_ascii(),
-            self.heard.escape_ascii(),
+            "expected {} bytes, from {same} on \"{}\"\n     got {} bytes, from {same} on \"{}\", {}",
+            wanted.len(),
+            rest(wanted),
+            self.heard.len(),
+            rest(&self.heard),
             match (&self.end, self.script.steps.get(self.at)) {
                 (Some(Ok(())), _) => "then the end".to_owned(),
                 (Some(Err(kind)), _) => format!("then an error: {kind}"),
