@@ -340,49 +340,6 @@ fn the_settings_file_is_read_again_on_sighup() {
 }
 
 #[test]
-fn at_the_limit_of_descriptors_clients_wait_and_the_admin_api_answers() {
-    each(|architecture| {
-        let server = Server::start_with(&architecture.name, &["tcp"], &["idle_timeout=60s"], |command| {
-            limit_descriptors(command, 128);
-        });
-        let mut clients: Vec<_> = (0..200).map(|_| Stream::connect(&server, "tcp")).collect();
-        if !architecture.per_worker {
-            wait_for("the limit, or a refusal before it", || {
-                let errors = server.metric("zen_accept_errors_total", &[]);
-                let open = server.open("tcp");
-                let refused = server.metric("zen_connections_rejected_total", &[]);
-                (errors > 0.0 || open + refused as u64 >= 64).then_some(())
-            });
-        }
-        assert_eq!(server.get("/livez").0, 200);
-        // Those who go make room for those who wait.
-        let last = clients.split_off(195);
-        drop(clients);
-        for mut client in last {
-            client.say(Q);
-            let (mut answer, busy) = ([0; 5], b"Error");
-            client.read_exact(&mut answer).unwrap();
-            assert!(answer == A || answer == *busy, "{}", String::from_utf8_lossy(&answer));
-        }
-        server.stop();
-    });
-}
-
-/// Lowers the hard limit, so that the server cannot raise its own.
-fn limit_descriptors(command: &mut Command, limit: u64) {
-    let set = move || {
-        let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
-        // SAFETY: a plain system call with a pointer to a variable of this frame.
-        match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        }
-    };
-    // SAFETY: only a system call happens between fork and exec.
-    unsafe { command.pre_exec(set) };
-}
-
-#[test]
 fn sockets_can_be_passed_by_whoever_starts_the_server() {
     use std::os::fd::AsRawFd;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

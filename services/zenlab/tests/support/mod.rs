@@ -35,6 +35,8 @@ pub struct Architecture {
     pub name: String,
     pub offset: u16,
     pub transports: Vec<String>,
+    /// `blocking`, `readiness`, …
+    pub family: String,
     /// `threads`, `processes` or `ignored`.
     pub workers: String,
     /// Whether a client that holds a connection holds a worker.
@@ -56,6 +58,7 @@ pub fn registry() -> Vec<Architecture> {
         name: text(&entry["name"]),
         offset: entry["offset"].as_u64().expect("an offset") as u16,
         transports: entry["transports"].as_array().expect("transports").iter().map(text).collect(),
+        family: text(&entry["family"]),
         workers: text(&entry["workers"]["kind"]),
         per_worker: entry["capacity"]["kind"] == "per_worker",
     };
@@ -64,10 +67,19 @@ pub fn registry() -> Vec<Architecture> {
 
 /// Does `work` for each architecture, some at a time; collects what failed and fails once.
 pub fn for_each(architectures: Vec<Architecture>, work: impl Fn(&Architecture) -> Vec<String> + Sync) {
+    for_each_of(architectures, 4, work);
+}
+
+/// The same one by one: for what needs most of the machine's descriptors.
+pub fn for_each_alone(architectures: Vec<Architecture>, work: impl Fn(&Architecture) -> Vec<String> + Sync) {
+    for_each_of(architectures, 1, work);
+}
+
+fn for_each_of(architectures: Vec<Architecture>, at_once: usize, work: impl Fn(&Architecture) -> Vec<String> + Sync) {
     let queue = Mutex::new(architectures.into_iter());
     let failures = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..4 {
+        for _ in 0..at_once {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap().next();
@@ -370,4 +382,31 @@ pub fn exchange(
 pub fn state(pid: u32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Memory of a process, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// Its own pages, and its shares of those that it shares.
+    pub pss: u64,
+    /// All of its pages.
+    pub rss: u64,
+}
+
+/// What the kernel says of a process' memory.
+pub fn memory(pid: i32) -> Memory {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("the process' memory");
+    let bytes = |name: &str| {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name)).expect("a line of that name");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    };
+    Memory { pss: bytes("Pss:"), rss: bytes("Rss:") }
+}
+
+/// Lets this process, and the servers that it starts, have as many descriptors as they may. Gives how many that are.
+pub fn raise_descriptor_limit() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("a limit within what is allowed");
+    maximum.unwrap_or(u64::MAX)
 }
