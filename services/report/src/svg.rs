@@ -64,6 +64,9 @@ fn parts(shape: &Shape) -> (&'static str, String, String) {
             if *opacity < 1.0 {
                 attributes += &format!(" fill-opacity=\"{}\"", number(*opacity));
             }
+            if matches!(fill, Some(Ink::Exact(_))) {
+                attributes += " shape-rendering=\"crispEdges\"";
+            }
             ("path", attributes, String::new())
         }
         Shape::Circle { centre: (x, y), radius, fill, stroke } => {

@@ -13,7 +13,7 @@ const BAR: f64 = 16.0;
 /// Distance of two groups.
 const GAP: f64 = 10.0;
 /// How dense the bars of a group's series are, so that they can be told apart in grey.
-const DENSE: [f64; 4] = [0.92, 0.5, 0.2, 0.0];
+const DENSE: [f64; 4] = [1.0, 0.5, 0.2, 0.0];
 
 /// Draws a chart of bars.
 pub(super) fn draw(chart: &Chart) -> Scene {
@@ -30,7 +30,7 @@ pub(super) fn draw(chart: &Chart) -> Scene {
     let names = chart.x.names.iter().map(|name| SMALL.width(&frame::name(name))).fold(0.0, f64::max);
     let right = WIDTH - MARGIN - legend.width() - figures_width(chart) - 12.0;
     let plot = Plot { left: MARGIN + names + 10.0, right, top, bottom: top + height };
-    let scale = Scale::of(&chart.y, extent(chart), plot.left, plot.right, 6);
+    let scale = Scale::of(&chart.y, extent(chart).with_room_below(), plot.left, plot.right, 6);
 
     let end = frame::horizontal(&mut scene, plot, &scale, &chart.y);
     for (at, name) in chart.x.names.iter().enumerate() {
@@ -79,6 +79,7 @@ fn bar(
     };
     let ends = scale.place(0.0).clamp(plot.left, plot.right);
     let (begin, end) = (ends.min(scale.place(value)), ends.max(scale.place(value)));
+    scene.field((begin, y), (end, y + BAR), Ink::Paper);
     scene.bar((begin, y), (end, y + BAR), Ink::Key(look.colour), dense);
     scene.hint(format!("{name}: {}", frame::with_interval(value, point.interval, &chart.y.unit)));
     let mut edge = end;

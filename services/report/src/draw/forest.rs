@@ -3,7 +3,7 @@
 use super::frame::{self, Legend, MARGIN, Plot, Sample, WIDTH};
 use super::scale::{Extent, Scale};
 use crate::font::SMALL;
-use crate::looks::{self, Look};
+use crate::looks::{self, Look, Mark};
 use crate::model::{Chart, Interval, Point};
 use crate::scene::{Anchor, Ink, Scene, Shape, Stroke};
 use crate::units;
@@ -25,7 +25,7 @@ pub(super) fn draw(chart: &Chart) -> Scene {
     let names = chart.y.names.iter().map(|name| SMALL.width(&frame::name(name))).fold(0.0, f64::max);
     let figures = if is_several { 0.0 } else { figures_width(chart) + 16.0 };
     let plot = Plot {
-        left: MARGIN + names + 12.0,
+        left: MARGIN + names + 18.0,
         right: WIDTH - MARGIN - figures - legend.width(),
         top,
         bottom: top + (line * lines as f64).max(legend.height()),
@@ -103,6 +103,8 @@ fn dot(scene: &mut Scene, point: &Point, look: Look, scale: &Scale, y: f64) {
         let stroke = Some(Stroke::solid(ink, 1.8));
         scene.add(Shape::Circle { centre, radius: 4.4, fill: Ink::Paper, stroke });
     } else {
-        scene.mark(look, centre, 5.0);
+        // A ring would look like no difference.
+        let mark = if look.mark == Mark::Ring { Mark::Disc } else { look.mark };
+        scene.mark(Look { mark, ..look }, centre, 5.0);
     }
 }

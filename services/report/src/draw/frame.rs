@@ -67,7 +67,7 @@ pub(super) fn heading(scene: &mut Scene, axis: &Axis, y: f64) -> f64 {
         y += LABEL.line();
         scene.text((MARGIN, y - 4.0), Anchor::Start, LABEL, Ink::Muted, line);
     }
-    y + 10.0
+    y + 14.0
 }
 
 /// Width of the labels of a vertical axis.

@@ -71,7 +71,8 @@ fn edges(scale: &Scale, values: &[f64], ends: (f64, f64)) -> Vec<Edges> {
     let (low, high) = (ends.0.min(ends.1), ends.0.max(ends.1));
     let edge = |place: f64, neighbour: Option<&f64>, side: f64| {
         let reach = neighbour.map_or(usual / 2.0, |other| ((other - place) / 2.0).abs().min(usual * 0.75));
-        (place + side * reach).clamp(low, high)
+        // To a pixel, so that there are no seams.
+        ((place + side * reach).clamp(low, high) * 2.0).round() / 2.0
     };
     let side = (ends.1 - ends.0).signum();
     let field = |(at, place): (usize, &f64)| {
@@ -118,16 +119,17 @@ impl Colours {
     fn draw(&self, scene: &mut Scene, chart: &Chart, plot: Plot) {
         let left = plot.right + 24.0;
         let name = chart.series.first().map_or("", |series| series.name.as_str());
+        let remark = if self.kind == Kind::Logarithmic { " (logarithmic)" } else { "" };
         let mut top = plot.top;
-        for line in SMALL.wrap(name, WIDTH - MARGIN - left) {
+        for line in SMALL.wrap(&format!("{name}{remark}"), WIDTH - MARGIN - left) {
             scene.text((left, top + 11.0), Anchor::Start, SMALL, Ink::Muted, line);
             top += SMALL.line();
         }
         let (top, bottom) = (top + 4.0, plot.bottom);
-        let step = (bottom - top) / 64.0;
-        for at in 0..64 {
-            let y = bottom - f64::from(at) * step;
-            scene.field((left, y - step - 0.3), (left + 16.0, y), Ink::Exact(colour::heat(f64::from(at) / 63.0)));
+        // From the darkest down, each over the last, so that there are no seams.
+        for at in (0..64).rev() {
+            let y = bottom - f64::from(at + 1) * (bottom - top) / 64.0;
+            scene.field((left, y), (left + 16.0, bottom), Ink::Exact(colour::heat(f64::from(at) / 63.0)));
         }
         let axis = Axis { title: String::new(), unit: String::new(), scale: self.kind, names: Vec::new() };
         let scale = Scale::exact(&axis, self.low, self.high, (bottom, top), 5);

@@ -1,19 +1,16 @@
 //! Lines: a figure against another one, percentiles, and figures over time.
 
+use super::changes::Changes;
 use super::frame::{self, Legend, MARGIN, Plot, Sample, WIDTH};
 use super::scale::{Extent, Scale};
-use crate::font::SMALL;
 use crate::looks::{self, Look};
 use crate::model::{Chart, Form, Point, Series};
-use crate::scene::{Anchor, Ink, Place, Scene, Stroke};
-use crate::units;
+use crate::scene::{Ink, Place, Scene, Stroke};
 
 /// Height of the plot, unless the legend is higher.
 const HEIGHT: f64 = 420.0;
 /// So many marks are enough to know a line by.
 const MARKS: usize = 12;
-/// Height of a row of names of what was changed.
-const ROW: f64 = 17.0;
 
 /// Draws a chart of lines.
 pub(super) fn draw(chart: &Chart) -> Scene {
@@ -25,18 +22,18 @@ pub(super) fn draw(chart: &Chart) -> Scene {
 
     let (mut scene, top) = frame::begin(chart);
     let top = frame::heading(&mut scene, &chart.y, top);
-    let changes = changes(&marks);
-    let rows = Rows::of(&changes, |x| x_scale(chart, (0.0, 1.0)).place(x), &legend);
-    let top = top + rows.height();
-    let height = HEIGHT.max(legend.height());
-    let y = Scale::of(&chart.y, extent_of_y(&lines), top + height, top, 6);
-    let left = MARGIN + frame::labels_width(&y.ticks) + 8.0;
-    let plot = Plot { left, right: WIDTH - MARGIN - legend.width(), top, bottom: top + height };
-    let x = x_scale(chart, (plot.left, plot.right));
+    let y = |top: f64, bottom: f64| Scale::of(&chart.y, extent_of_y(&lines), bottom, top, 6);
+    let left = MARGIN + frame::labels_width(&y(0.0, 1.0).ticks) + 8.0;
+    let right = WIDTH - MARGIN - legend.width();
+    let x = x_scale(chart, (left, right));
+    let changes = Changes::of(&marks, &x);
+    let top = top + changes.height();
+    let plot = Plot { left, right, top, bottom: top + HEIGHT.max(legend.height()) };
+    let y = y(plot.top, plot.bottom);
 
     frame::vertical(&mut scene, plot, &y);
     let end = frame::horizontal(&mut scene, plot, &x, &chart.x);
-    rows.draw(&mut scene, &changes, &x, plot);
+    changes.draw(&mut scene, plot);
     for (series, look) in lines.iter().zip(&looks) {
         line(&mut scene, chart, series, *look, (&x, &y));
     }
@@ -104,54 +101,4 @@ fn words(chart: &Chart, series: &Series, point: &Point) -> String {
         None => frame::with_interval(y, point.interval, &chart.y.unit),
     });
     format!("{}: {x}: {y}", series.name)
-}
-
-/// When something was changed, and what, in the order of time.
-fn changes<'chart>(marks: &[&'chart Series]) -> Vec<(f64, &'chart str)> {
-    let mut changes: Vec<(f64, &str)> = marks
-        .iter()
-        .flat_map(|series| series.points.iter().map(|point| (point.x, series.name.as_str())))
-        .filter(|(x, _)| x.is_finite())
-        .collect();
-    changes.sort_by(|one, other| one.0.total_cmp(&other.0));
-    changes
-}
-
-/// In which row above the plot the name of each change stands, so that none lies on another; none if it has no room.
-struct Rows(Vec<Option<usize>>);
-
-impl Rows {
-    const MOST: usize = 5;
-
-    /// `part` says where in the plot (0 to 1) something is.
-    fn of(changes: &[(f64, &str)], part: impl Fn(f64) -> f64, legend: &Legend) -> Self {
-        // The plot's left edge depends on the labels that are not known yet; the least width is what counts.
-        let width = WIDTH - 2.0 * MARGIN - legend.width() - 90.0;
-        let mut free = [f64::NEG_INFINITY; Self::MOST];
-        let mut row = |(x, name): &(f64, &str)| {
-            let begin = part(*x) * width;
-            let row = free.iter().position(|free| *free <= begin)?;
-            free[row] = begin + SMALL.width(&frame::name(name)) + 14.0;
-            Some(row)
-        };
-        Self(changes.iter().map(&mut row).collect())
-    }
-
-    fn height(&self) -> f64 {
-        let used = self.0.iter().flatten().max().map_or(0, |row| row + 1);
-        used as f64 * ROW + if used > 0 { 4.0 } else { 0.0 }
-    }
-
-    fn draw(&self, scene: &mut Scene, changes: &[(f64, &str)], x: &Scale, plot: Plot) {
-        for ((value, name), row) in changes.iter().zip(&self.0) {
-            let at = x.place(*value);
-            let top = plot.top - row.map_or(0.0, |row| (row + 1) as f64 * ROW - 4.0);
-            let stroke = Stroke { ink: Ink::Muted, width: 1.2, dash: looks::Dash::Dash };
-            scene.line(vec![(at, top), (at, plot.bottom)], stroke);
-            scene.hint(format!("{}: {name}", units::figure(*value, "s")));
-            if row.is_some() {
-                scene.text((at + 4.0, top + 9.0), Anchor::Start, SMALL, Ink::Text, frame::name(name));
-            }
-        }
-    }
 }

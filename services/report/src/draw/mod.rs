@@ -1,6 +1,7 @@
 //! From charts to drawings.
 
 mod bars;
+mod changes;
 mod forest;
 mod frame;
 mod heat;

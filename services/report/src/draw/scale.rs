@@ -32,6 +32,11 @@ impl Extent {
         });
         if extent.low > extent.high { Self { low: 0.0, high: 1.0, least: 1.0 } } else { extent }
     }
+
+    /// So that the least is not at the edge of a logarithmic axis, where a bar of it would not be seen.
+    pub(super) fn with_room_below(self) -> Self {
+        Self { least: self.least / 1.5, ..self }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,11 +233,14 @@ fn clock(unit: &str, range: f64) -> (f64, &'static str) {
 /// Figures from `low` to `high` and whether they are labelled.
 fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, bool)> {
     let decades = (high / low).log10();
-    if decades < 0.75 {
+    if decades < 0.3 {
         let step = round_up((high - low) / 7.0);
         let first = (low / step - 1e-9).ceil() as i64;
         let last = (high / step + 1e-9).floor() as i64;
         return (first..=last).map(|at| (at as f64 * step, true)).collect();
+    }
+    if decades < 0.9 {
+        return ratio_ticks(low, high);
     }
     let every = (decades / 9.0).ceil() as i32;
     let first = low.log10().floor() as i32;
@@ -244,6 +252,16 @@ fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, bool)> {
     };
     let within = |(value, _): &(f64, bool)| (low * (1.0 - 1e-9)..=high * (1.0 + 1e-9)).contains(value);
     (first..=last).flat_map(of_decade).filter(within).collect()
+}
+
+/// For a range that is neither wide enough for decades nor narrow enough for equal steps.
+fn ratio_ticks(low: f64, high: f64) -> Vec<(f64, bool)> {
+    let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
+    let of_decade = |decade: i32| {
+        [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0].map(|part| part * 10_f64.powi(decade))
+    };
+    let values = decades.flat_map(of_decade).filter(|value| (low..=high * (1.0 + 1e-9)).contains(value));
+    values.map(|value| (value, true)).collect()
 }
 
 /// The next of 1, 2, 5, 10, 20, ... that is not less.
@@ -288,7 +306,7 @@ mod tests {
     fn logarithmic_axes_have_a_place_for_zero() {
         assert_eq!(shown("/s", Kind::Logarithmic, &[0.0, 1000.0, 9000.0]), ["0", "1k/s", "2k/s", "5k/s", "10k/s"]);
         assert_eq!(shown("us", Kind::Logarithmic, &[1.0, 1e6]).len(), 7);
-        assert_eq!(shown("us", Kind::Logarithmic, &[7.0]), ["5 µs", "6 µs", "7 µs", "8 µs", "9 µs", "10 µs"]);
+        assert_eq!(shown("us", Kind::Logarithmic, &[7.0]), ["5 µs", "6 µs", "8 µs", "10 µs"]);
     }
 
     #[test]
