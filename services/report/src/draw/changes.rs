@@ -1,0 +1,82 @@
+//! What was changed in a timeline, and when: lines down the plot, and their names in rows above it.
+
+use super::frame::{self, MARGIN, Plot, WIDTH};
+use super::scale::Scale;
+use crate::font::SMALL;
+use crate::looks::Dash;
+use crate::model::Series;
+use crate::scene::{Anchor, Ink, Scene, Stroke};
+use crate::units;
+
+/// Height of a row.
+const ROW: f64 = 17.0;
+/// So many rows are enough; what finds no room has its line, and its name for who points at it.
+const MOST: usize = 6;
+
+/// A change: where its line is, and from where to where its name reaches.
+struct Change {
+    value: f64,
+    line: f64,
+    name: String,
+    begin: f64,
+    end: f64,
+    row: Option<usize>,
+}
+
+/// All changes, with rows in which no name lies on another one or on a line.
+pub(super) struct Changes(Vec<Change>);
+
+impl Changes {
+    /// Of series whose points are changes.
+    pub(super) fn of(series: &[&Series], x: &Scale) -> Self {
+        let points = series.iter().flat_map(|series| series.points.iter().map(|point| (point.x, series.name.as_str())));
+        let mut changes: Vec<Change> =
+            points.filter(|(value, _)| value.is_finite()).map(|(value, name)| Change::of(value, name, x)).collect();
+        // From the right: what is left of another one goes above it.
+        changes.sort_by(|one, other| other.line.total_cmp(&one.line));
+        for at in 0..changes.len() {
+            let (placed, rest) = changes.split_at_mut(at);
+            rest[0].row = (0..MOST).find(|row| placed.iter().all(|other| rest[0].is_free_of(other, *row)));
+        }
+        Self(changes)
+    }
+
+    /// Height of their rows.
+    pub(super) fn height(&self) -> f64 {
+        let rows = self.0.iter().filter_map(|change| change.row).max().map_or(0, |row| row + 1);
+        rows as f64 * ROW
+    }
+
+    /// Draws their lines and names.
+    pub(super) fn draw(&self, scene: &mut Scene, plot: Plot) {
+        for Change { value, line, name, begin, row, .. } in &self.0 {
+            let top = plot.top - row.map_or(0.0, |row| row as f64 * ROW);
+            let stroke = Stroke { ink: Ink::Muted, width: 1.2, dash: Dash::Dash };
+            scene.line(vec![(*line, top), (*line, plot.bottom)], stroke);
+            scene.hint(format!("{}: {name}", units::figure(*value, "s")));
+            if row.is_some() {
+                scene.text((*begin, top - 4.0), Anchor::Start, SMALL, Ink::Text, frame::name(name));
+            }
+        }
+    }
+}
+
+impl Change {
+    fn of(value: f64, name: &str, x: &Scale) -> Self {
+        let line = x.place(value);
+        let width = SMALL.width(&frame::name(name));
+        let begin = (line - 4.0).min(WIDTH - MARGIN - width);
+        Self { value, line, name: name.to_owned(), begin, end: begin + width, row: None }
+    }
+
+    /// Whether in this row neither name lies on the other nor on its line.
+    fn is_free_of(&self, other: &Self, row: usize) -> bool {
+        let Some(others) = other.row else { return true };
+        let holds = |change: &Self, x: f64| (change.begin - 6.0..change.end + 6.0).contains(&x);
+        match row.cmp(&others) {
+            std::cmp::Ordering::Equal => self.end + 10.0 <= other.begin || other.end + 10.0 <= self.begin,
+            std::cmp::Ordering::Less => !holds(self, other.line),
+            std::cmp::Ordering::Greater => !holds(other, self.line),
+        }
+    }
+}
