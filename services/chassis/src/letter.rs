@@ -55,7 +55,10 @@ impl Letter {
         BUFFER.with_borrow_mut(|buffer| {
             let room = desk.page.settings.max_question() + 1;
             match socket.receive(&mut buffer[..room], wait) {
-                Ok(received) => Ok(Self::judge(desk, buffer, room, received).map_or(Arrived::Dropped, Arrived::Letter)),
+                Ok(Received { bytes, truncated, from }) => {
+                    let letter = Self::open(desk, &buffer[..bytes], truncated, from);
+                    Ok(letter.map_or(Arrived::Dropped, Arrived::Letter))
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Arrived::Tick),
                 Err(error) if is_empty(&error) => Ok(Arrived::Nothing),
                 // The answer to an earlier datagram found nobody (ICMP): that client's matter.
@@ -68,12 +71,8 @@ impl Letter {
         })
     }
 
-    fn judge(desk: Desk, buffer: &[u8], room: usize, received: Received) -> Option<Self> {
-        let truncated = received.truncated || received.bytes >= room;
-        Self::open(desk, &buffer[..received.bytes], truncated, received.from)
-    }
-
-    /// The letter that these bytes are, if they get an answer.
+    /// The letter that these bytes are, if they get an answer. Bytes beyond the longest question are as good as cut off,
+    /// however much room the caller has.
     pub(crate) fn open(desk: Desk, bytes: &[u8], truncated: bool, from: SockAddr) -> Option<Self> {
         let came_at = Instant::now();
         desk::tick(came_at);
@@ -83,6 +82,7 @@ impl Letter {
         // One datagram is a whole conversation.
         desk.contain(|| desk.endpoint.faults.strike(Target::Conversation))?;
         let live = desk.page.settings.live();
+        let truncated = truncated || bytes.len() > desk.page.settings.max_question();
         let port = from.as_socket().map(|from: SocketAddr| from.port());
         let (reply, said) = match judge(live.dialogue, bytes, truncated, port) {
             Verdict::Drop(reason) => {

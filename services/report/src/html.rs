@@ -51,7 +51,9 @@ fn night(scenes: &[Scene]) -> String {
     let mut inks: BTreeSet<Ink> = BTreeSet::new();
     for item in scenes.iter().flat_map(|scene| &scene.items) {
         match &item.shape {
-            Shape::Path { fill, stroke, .. } => inks.extend(fill.iter().copied().chain(stroke.map(|stroke| stroke.ink))),
+            Shape::Path { fill, stroke, .. } => {
+                inks.extend(fill.iter().copied().chain(stroke.map(|stroke| stroke.ink)))
+            }
             Shape::Circle { fill, stroke, .. } => {
                 inks.extend([*fill].into_iter().chain(stroke.map(|stroke| stroke.ink)));
             }

@@ -47,7 +47,10 @@ impl Report {
             return Err(Error::new(format!("a report of schema {SCHEMA} says that it has schema {}", self.schema)));
         }
         humantime::parse_rfc3339(&self.run.began).map_err(|error| {
-            Error::new(format!("run.began is {:?}, which is no time as in 2026-01-31T12:00:00Z: {error}", self.run.began))
+            Error::new(format!(
+                "run.began is {:?}, which is no time as in 2026-01-31T12:00:00Z: {error}",
+                self.run.began
+            ))
         })?;
         unique("table", self.tables.iter().map(|table| table.id.as_str()))?;
         unique("chart", self.charts.iter().map(|chart| chart.id.as_str()))?;
@@ -107,7 +110,11 @@ fn check_chart(chart: &Chart) -> Result<(), Error> {
     let all = chart.series.iter().flat_map(|series| series.points.iter().map(move |point| (series, point)));
     for (series, point) in all {
         let place = || format!("chart {id:?}, series {:?}", series.name);
-        check_figures(&[Some(point.x), point.y, point.z].into_iter().flatten().collect::<Vec<_>>(), point.interval, place)?;
+        check_figures(
+            &[Some(point.x), point.y, point.z].into_iter().flatten().collect::<Vec<_>>(),
+            point.interval,
+            place,
+        )?;
         check_place(chart, point).map_err(|error| Error::new(format!("{}: {error}", place())))?;
     }
     Ok(())

@@ -38,7 +38,6 @@ struct Clerk {
 impl DatagramProtocol for Clerk {
     fn datagram_received(&mut self, transport: &DatagramTransport, data: &[u8], from: &SockAddr, truncated: bool) {
         let site = self.site.borrow();
-        let truncated = truncated || data.len() >= site.datagram_room();
         let Some(letter) = site.open(data, truncated, from.clone()) else { return };
         let Wants::ToWait(until) = letter.wants() else { return answer(&site, transport, &letter) };
         self.owed.update(|owed| owed + 1);

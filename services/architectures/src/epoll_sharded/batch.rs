@@ -48,7 +48,7 @@ impl Batch {
             let from = unsafe {
                 SockAddr::new(std::mem::replace(name, SockAddrStorage::zeroed()), header.msg_hdr.msg_namelen)
             };
-            match site.open(&bytes[..length], truncated || length >= self.room, from) {
+            match site.open(&bytes[..length], truncated, from) {
                 Some(letter) if letter.wants() == Wants::ToSpeak => self.letters.push(letter),
                 Some(letter) => waiting.take_in(site, letter),
                 None => {}

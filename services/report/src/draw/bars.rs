@@ -20,7 +20,8 @@ pub(super) fn draw(chart: &Chart) -> Scene {
     let looks = looks::all(chart.series.iter().map(|series| series.name.as_str()));
     let is_group = chart.series.len() > 1;
     let named = chart.series.iter().zip(&looks).enumerate().filter(|_| is_group);
-    let sample = |(at, (series, look)): (usize, (&Series, &Look))| (Sample::Field(*look, dense(at)), series.name.clone());
+    let sample =
+        |(at, (series, look)): (usize, (&Series, &Look))| (Sample::Field(*look, dense(at)), series.name.clone());
     let legend = Legend(named.map(sample).collect());
 
     let (mut scene, top) = frame::begin(chart);

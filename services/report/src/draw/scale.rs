@@ -257,9 +257,8 @@ fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, bool)> {
 /// For a range that is neither wide enough for decades nor narrow enough for equal steps.
 fn ratio_ticks(low: f64, high: f64) -> Vec<(f64, bool)> {
     let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
-    let of_decade = |decade: i32| {
-        [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0].map(|part| part * 10_f64.powi(decade))
-    };
+    let of_decade =
+        |decade: i32| [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0].map(|part| part * 10_f64.powi(decade));
     let values = decades.flat_map(of_decade).filter(|value| (low..=high * (1.0 + 1e-9)).contains(value));
     values.map(|value| (value, true)).collect()
 }
