@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -725,26 +725,36 @@ impl Newcomer {
     }
 }
 
-/// A pause after accept(2) failed for want of something: 10 ms, doubling to 100 ms, until it succeeds.
+/// A pause after accept(2) failed for want of something: 10 ms, doubling to 75 ms for each worker of this process that is in
+/// the same trouble, until it succeeds. Descriptors are the process's, so together its workers try 13 times a second.
 #[derive(Debug, Default)]
 struct BackOff {
     pause: Duration,
     until: Option<Instant>,
 }
 
+/// Workers of this process that wait until accept(2) may succeed.
+static BACKED_OFF: AtomicU32 = AtomicU32::new(0);
+
 impl BackOff {
     const FIRST: Duration = Duration::from_millis(10);
-    const MOST: Duration = Duration::from_millis(100);
+    const MOST: Duration = Duration::from_millis(75);
 
     fn begin(&mut self) -> Duration {
-        self.pause = (self.pause * 2).clamp(Self::FIRST, Self::MOST);
+        if self.until.is_none() {
+            BACKED_OFF.fetch_add(1, Ordering::Relaxed);
+        }
+        let most = Self::MOST * BACKED_OFF.load(Ordering::Relaxed).max(1);
+        self.pause = (self.pause * 2).clamp(Self::FIRST, most);
         self.until = Some(Instant::now() + self.pause);
         self.pause
     }
 
-    const fn end(&mut self) {
+    fn end(&mut self) {
+        if self.until.take().is_some() {
+            BACKED_OFF.fetch_sub(1, Ordering::Relaxed);
+        }
         self.pause = Duration::ZERO;
-        self.until = None;
     }
 
     fn left(&self) -> Option<Duration> {
@@ -753,5 +763,11 @@ impl BackOff {
 
     fn is_over(&self) -> bool {
         self.left().is_none()
+    }
+}
+
+impl Drop for BackOff {
+    fn drop(&mut self) {
+        self.end();
     }
 }
