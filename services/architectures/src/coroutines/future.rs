@@ -46,8 +46,8 @@
 //!
 //! A generator keeps its frame, a piece of memory for its variables and the place where it stopped. The compiler makes of an
 //! `async fn` a value of its own type, with one state for each `await`, and in it the variables that are needed after it. It
-//! is as large as its largest state, and needs no stack while it waits: that is why a task costs less memory than a
-//! thread. Here is one by the compiler and about the same by hand:
+//! is as large as its largest state, and needs no stack while it waits: that is why a task costs less memory than a thread.
+//! Here is one by the compiler and about the same by hand:
 //!
 //! ```
 //! use std::{future::Future, mem, pin::{Pin, pin}, sync::Arc, task::{Context, Poll, Wake, Waker, ready}};
