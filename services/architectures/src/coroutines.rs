@@ -5,8 +5,8 @@
 //! callbacks where one step waits for another: the code reads like a blocking server's, and each `await` is a place where
 //! others may go on.
 //! **Watch** on the dashboard: memory per connection and context switches per question, both beside `epoll` and `callbacks`.
-//! **Chapter**: "Asyncio framework", coroutine style (`tacr.py`); "Summary": `yield` and `yield from`. `future` tells how a
-//! function comes to stop in the middle, `executor` who drives it on, `reactor` who knows when.
+//! **Chapter**: "Asyncio framework", coroutine style (`tacr.py`); "Summary": `yield` and `yield from`. `future` leads from these
+//! to `await` and to a state machine by hand; then `executor` tells who drives it on, and `reactor` who knows when.
 
 mod executor;
 mod future;

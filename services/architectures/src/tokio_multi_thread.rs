@@ -5,7 +5,8 @@
 //! them use must be safe to share. In return one client's long computation stops one thread and not the server.
 //! **Choose it** for many clients when one core is not enough. With one core it only costs.
 //! **Watch** on the dashboard: threads, CPU above one core, latency beside `tokio_current_thread` under `answer_work = "spin"`.
-//! **Chapter**: the summary: a single thread's limit is "overcome by launching it under an asynchronous framework".
+//! **Chapter**: "Summary": an asynchronous server "does all of its work within a single thread", and what helps is to launch
+//! coroutines "under an asynchronous framework".
 
 use std::io;
 use std::thread::available_parallelism;

@@ -3,7 +3,7 @@
 //! **Costs**: those of `thread_pool`, and a hand-over for each conversation. In return the queue is ours to bound and order.
 //! **Choose it** where accepted work must be ordered, counted or refused before a worker is free for it.
 //! **Watch** on the dashboard: context switches per question, threads, the clients' latency once all workers are taken.
-//! **Chapter**: "a master thread with an accept() loop that hands off the new client sockets to waiting queue of workers".
+//! **Chapter**: "Threaded and Multiprocess Servers": the "master thread with an accept() loop" and its "queue of workers".
 
 use std::collections::VecDeque;
 use std::io;

@@ -126,6 +126,38 @@ fn the_readme_has_a_row_for_each_architecture() {
     }
 }
 
+/// What the head of an architecture's file says, in this order; before it stands what the architecture is.
+const HEADINGS: [&str; 4] = ["**Costs**:", "**Choose it**", "**Watch** on the dashboard:", "**Chapter**:"];
+
+/// The chapter's parts.
+const CHAPTER: [&str; 6] = [
+    "\"A Single-Threaded Server\"",
+    "\"Threaded and Multiprocess Servers\"",
+    "\"The SocketServer Framework\"",
+    "\"Async Network Servers\"",
+    "\"Asyncio framework\"",
+    "\"Summary\"",
+];
+
+/// What there is to watch, and the panel that shows it.
+const WATCHED: [(&str, &str); 9] = [
+    ("accept queue", "Clients in the accept queue"),
+    ("context switches per question", "Context switches per question"),
+    ("CPU per question", "CPU per question"),
+    ("CPU above one core", "CPU of the data planes"),
+    ("memory per connection", "Memory of the data planes per open connection"),
+    ("threads", "Threads"),
+    ("processes", "Processes"),
+    ("events per turn", "Events for each turn of the loop"),
+    ("failures by outcome", "Failures by outcome"),
+];
+
+/// The head of a file, as one line of text.
+fn head(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim).collect();
+    lines.join(" ")
+}
+
 #[test]
 fn an_architectures_file_is_short_and_says_what_it_is() {
     for Architecture { name, .. } in registry() {
@@ -133,9 +165,29 @@ fn an_architectures_file_is_short_and_says_what_it_is() {
         let text = read(&path);
         let lines = text.lines().count();
         assert!(lines <= 150, "{path} has {lines} lines");
-        for word in ["**Costs**", "**Choose it**", "**Watch**", "**Chapter**"] {
-            assert!(text.contains(word), "{path} does not say {word}");
+        let (mut rest, mut parts) = (head(&text), Vec::new());
+        for heading in HEADINGS {
+            let (part, after) =
+                rest.split_once(heading).unwrap_or_else(|| panic!("{path} lacks {heading} in its place"));
+            parts.push(part.trim().to_owned());
+            rest = after.to_owned();
         }
+        parts.push(rest.trim().to_owned());
+        for (part, title) in parts.iter().zip(["what it is"].iter().chain(&HEADINGS)) {
+            assert!(part.len() > 20 && part.ends_with('.'), "{path}: {title}: {part:?}");
+        }
+        let [.., watch, chapter] = parts.as_slice() else { unreachable!() };
+        assert!(WATCHED.iter().any(|(word, _)| watch.contains(word)), "{path}: no panel shows {watch:?}");
+        assert!(CHAPTER.iter().any(|part| chapter.contains(part)), "{path}: {chapter:?} names no part of the chapter");
+    }
+}
+
+#[test]
+fn what_there_is_to_watch_is_on_the_dashboards() {
+    let dashboards = dashboards();
+    let panels: Vec<_> = dashboards.iter().flat_map(|(_, dashboard)| panels(dashboard)).collect();
+    for (word, panel) in WATCHED {
+        assert!(panels.iter().any(|it| it["title"] == panel), "no panel {panel:?} on any dashboard, for {word}");
     }
 }
 
