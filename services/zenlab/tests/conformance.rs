@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::client::{A, BAD_BYTE, Datagram, End, Q, QUESTIONS, Stream, TIMEOUT, TOO_LONG, UNKNOWN};
-use support::{Architecture, Server, descendants, for_each, registry, state, wait_for};
+use support::process::{descendants, state};
+use support::{Architecture, Server, for_each, registry, wait_for};
 
 /// Short, so that what waits for them is quick; long enough for a machine that is busy.
 const SETTINGS: [&str; 4] = ["idle_timeout=2s", "question_deadline=1s", "write_stall=1s", "answer_work=block"];

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 
 use support::client::{A, Q, Stream};
-use support::{Server, descendants, for_each, registry, wait_for};
+use support::process::descendants;
+use support::{Server, for_each, registry, wait_for};
 
 /// Ways of waiting for many: an architecture has one of them at the most.
 const WAITS: [&str; 7] = ["select", "pselect6", "poll", "ppoll", "epoll_wait", "epoll_pwait", "io_uring_enter"];

@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::client::{A, Datagram, End, Q, Stream};
-use support::{Architecture, Directory, Server, ZENLAB, descendants, for_each, kill, registry, wait_for};
+use support::process::descendants;
+use support::{Architecture, Directory, Server, ZENLAB, for_each, kill, registry, wait_for};
 
 /// Names the architecture of what fails in `work`.
 fn each(work: impl Fn(&Architecture) + Sync) {
