@@ -2,8 +2,7 @@
 //!
 //! **Costs**: about what `epoll` costs, and for each client a task: one allocation with all that its coroutine remembers.
 //! **Choose it** to learn; for work, `tokio_current_thread` is the same with more of everything. Choose coroutines over
-//! callbacks where one step waits for another: the code reads like a blocking server's, and each `await` is a place where
-//! others may go on.
+//! callbacks where one step waits for another: it reads like a blocking server, and at each `await` others may go on.
 //! **Watch** on the dashboard: memory per connection and context switches per question, both beside `epoll` and `callbacks`.
 //! **Chapter**: "Asyncio framework", coroutine style (`tacr.py`); "Summary": `yield` and `yield from`. `future` leads from these
 //! to `await` and to a state machine by hand; then `executor` tells who drives it on, and `reactor` who knows when.
@@ -63,17 +62,18 @@ async fn serve_clients(executor: Executor, mut site: Site<StreamListener>) -> io
 fn accept(executor: &Executor, site: &mut Site<StreamListener>) -> io::Result<()> {
     for _ in 0..NEWCOMERS {
         let Some(visit) = site.accept_now()? else { break };
-        let reactor = executor.reactor();
-        executor.spawn(converse(reactor.clone(), reactor.watch(visit)));
+        let reactor = executor.reactor().clone();
+        let mut client = reactor.watch(visit);
+        executor.spawn(async move { converse(&reactor, &mut client).await });
     }
     Ok(())
 }
 
-/// The life of one client's task.
-async fn converse(reactor: Reactor, mut client: Watched<Visit>) -> io::Result<()> {
+/// The life of one client's task. The client is lent to it: a coroutine keeps an argument twice.
+async fn converse(reactor: &Reactor, client: &mut Watched<Visit>) -> io::Result<()> {
     let mut alarm = reactor.sleep(TICK);
     while client.wants() != Wants::ToLeave {
-        match first(what_it_wants(&reactor, &client), &mut alarm).await {
+        match first(what_it_wants(reactor, client), &mut alarm).await {
             First::A(happened) => {
                 happened?;
                 client.advance();

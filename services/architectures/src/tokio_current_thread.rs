@@ -49,7 +49,10 @@ pub(crate) async fn serve_clients(mut site: Site<StreamListener>) -> io::Result<
         somebody_comes(&site, &door, None).await?;
         for _ in 0..NEWCOMERS {
             let Some(visit) = site.accept_now()? else { break };
-            clients.spawn(converse(visit));
+            // SAFETY: a visit keeps its descriptor until it is dropped, and the `AsyncFd` owns the visit.
+            let Ok(mut client) = (unsafe { AsyncFd::register(visit) }) else { continue };
+            // Lent and not given: an argument would be kept twice in the task's memory.
+            clients.spawn(async move { converse(&mut client).await });
         }
         while clients.try_join_next().is_some() {}
     }
@@ -63,9 +66,7 @@ pub(crate) async fn serve_clients(mut site: Site<StreamListener>) -> io::Result<
 }
 
 /// The life of one client's task.
-async fn converse(visit: Visit) -> io::Result<()> {
-    // SAFETY: a visit keeps its descriptor until it is dropped, and the `AsyncFd` owns the visit.
-    let mut client = unsafe { AsyncFd::register(visit)? };
+async fn converse(client: &mut AsyncFd<Visit>) -> io::Result<()> {
     let mut alarm = pin!(sleep(TICK));
     loop {
         let interest = match client.get_ref().wants() {

@@ -81,20 +81,21 @@ impl Letter {
         slot.received_bytes.add(bytes.len() as u64);
         // One datagram is a whole conversation.
         desk.contain(|| desk.endpoint.faults.strike(Target::Conversation))?;
-        let live = desk.page.settings.live();
+let (dialogue, delay, work) =
+            desk.page.settings.choose(|live| (live.dialogue, live.answer_delay, live.answer_work));
         let truncated = truncated || bytes.len() > desk.page.settings.max_question();
         let port = from.as_socket().map(|from: SocketAddr| from.port());
-        let (reply, said) = match judge(live.dialogue, bytes, truncated, port) {
+        let (reply, said) = match judge(dialogue, bytes, truncated, port) {
             Verdict::Drop(reason) => {
                 drop_for(slot, reason_of(reason));
                 return None;
             }
             Verdict::Reply(bytes, said) => (Reply::new(bytes, said), said),
         };
-        debug_assert!(live.dialogue == Dialogue::Echo || said != Said::Echoed);
+        debug_assert!(dialogue == Dialogue::Echo || said != Said::Echoed);
         let mut letter = Self { from, reply, said, came_at, wait_until: None };
-        if !live.answer_delay.is_zero() {
-            letter.pay(live.answer_delay, live.answer_work);
+        if !delay.is_zero() {
+            letter.pay(delay, work);
         }
         Some(letter)
     }

@@ -269,7 +269,7 @@ impl Page {
         (self.state() == State::Draining).then(|| DrainClock {
             began: instant_of(self.drain_began.load(Ordering::Relaxed)),
             fast: self.drain_fast.load(Ordering::Relaxed) != 0,
-            timeout: self.settings.live().drain_timeout,
+            timeout: self.settings.choose(|live| live.drain_timeout),
         })
     }
 }

@@ -187,7 +187,7 @@ impl<S: Endpoint> Site<S> {
 
     /// How many workers the endpoint should have now.
     pub fn workers(&self) -> usize {
-        self.desk.page.settings.live().workers
+        self.desk.page.settings.choose(|live| live.workers)
     }
 
     /// For a worker that serves one client at a time: whether to go on. Sits out a pause. False when the server is drained
@@ -542,7 +542,7 @@ impl Site<StreamListener> {
 
     /// Why this client cannot be served, if it cannot.
     fn refusal(&self, stream: &Stream) -> Option<Rejected> {
-        let most = self.desk.page.settings.live().max_connections as u64;
+        let most = self.desk.page.settings.choose(|live| live.max_connections) as u64;
         if self.desk.endpoint.is_full(most) {
             Some(Rejected::MaxConnections)
         } else if self.descriptor_limit.is_some_and(|limit| stream.as_raw_fd() >= limit) {

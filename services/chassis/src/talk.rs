@@ -11,7 +11,7 @@ use zen::trace::Origin;
 use zen::{Conversation, End, Next, Said, TimeOut, Transport};
 
 use crate::desk::{self, Desk, Role, Tenure};
-use crate::page::{Closed, Live, Slot, Target};
+use crate::page::{Closed, Slot, Target};
 use crate::settings::AnswerWork;
 use crate::socket::has_news;
 use crate::trace::{self, Record};
@@ -92,31 +92,32 @@ impl Talk {
         self.heard_at = now;
         self.stalled_since = now;
         self.slot().received_bytes.add(bytes.len() as u64);
-        let live = self.desk.page.settings.live();
         // A fault in an answer costs this client its conversation and nobody else anything.
         let desk = self.desk;
-        if desk.contain(|| self.answer(bytes, now, &live)).is_none() {
+        if desk.contain(|| self.answer(bytes, now)).is_none() {
             return self.leave(Closed::Panic);
         }
         self.wants()
     }
 
-    fn answer(&mut self, bytes: &[u8], now: Instant, live: &Live) {
+    fn answer(&mut self, bytes: &[u8], now: Instant) {
         self.desk.endpoint.faults.strike(Target::Conversation);
+        let (dialogue, limits, delay, work) =
+            self.desk.page.settings.choose(|live| (live.dialogue, live.limits, live.answer_delay, live.answer_work));
         if self.reply.capacity() == 0 {
             self.reply = SPARE.take();
         }
         let Self { desk, conversation, reply, answers, last_said, ending, .. } = self;
         let slot = desk.slot();
-        let next = conversation.hear(bytes, now, live.dialogue, &live.limits, reply, |said| {
+        let next = conversation.hear(bytes, now, dialogue, &limits, reply, |said| {
             *answers += u32::from(is_answer(said));
             *last_said = Some(said);
             count(slot, said, ending);
         });
         debug_assert_eq!(next == Next::Leave, ending.is_some());
-        let cost = live.answer_delay * self.answers;
+        let cost = delay * self.answers;
         if !cost.is_zero() {
-            self.pay(cost, live.answer_work);
+            self.pay(cost, work);
         }
     }
 
@@ -209,13 +210,12 @@ impl Talk {
 
     /// When the conversation ends unless its client does what is expected of it. Orders may move this forward.
     pub fn deadline(&self) -> Instant {
-        let live = self.desk.page.settings.live();
         let owes = self.owes();
-        let own = match self.wait_until {
+        let own = self.desk.page.settings.choose(|live| match self.wait_until {
             Some(until) => until + live.write_stall,
             None if owes => self.stalled_since + live.write_stall,
             None => self.conversation.deadline(&live.limits),
-        };
+        });
         match self.desk.page.drain() {
             None => own,
             Some(drain) if owes => own.min(drain.end()),
@@ -302,7 +302,7 @@ impl Talk {
     }
 
     fn trace(&self, took: Duration) {
-        let one_in = self.desk.page.settings.live().trace_one_in;
+        let one_in = self.desk.page.settings.choose(|live| live.trace_one_in);
         if one_in == 0 {
             return;
         }

@@ -8,7 +8,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use support::client::QUESTIONS;
-use support::{Architecture, PATIENCE, Server, for_each_alone, memory, raise_descriptor_limit, registry, wait_for};
+use support::process::{memory, raise_descriptor_limit};
+use support::{Architecture, PATIENCE, Server, for_each_alone, registry, wait_for};
 
 /// Descriptors that a client's process needs beside its connections.
 const SPARE: u64 = 200;

@@ -1,7 +1,8 @@
 //! A drain loses no answer.
 //!
 //! Lost is a question whose connection was accepted or waited when the drain began, that was sent completely before that
-//! connection's FIN, and that was never answered in full.
+//! connection's FIN, and that was never answered in full. A client that comes later may find the door closed, but it must
+//! be able to tell: it is refused before anybody has heard it, and may ask elsewhere.
 #![allow(
     clippy::unwrap_used,
     clippy::float_cmp,
@@ -12,8 +13,13 @@
 
 mod support;
 
-use support::client::{A, End, Q, Stream};
-use support::{Architecture, Server, for_each, registry};
+use std::io::{ErrorKind, Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use serde_json::json;
+use support::client::{A, End, Q, QUESTIONS, Stream};
+use support::{Architecture, Server, for_each, registry, wait_for};
 
 const MID_QUESTION: usize = 50;
 const MID_PIPELINE: usize = 50;
@@ -85,4 +91,97 @@ fn drain(architecture: &Architecture, transport: &str) -> Vec<String> {
     expect("in the queue", queued, 1);
     assert_eq!(server.wait().code(), Some(0));
     lost
+}
+
+/// Clients that come and go, each at once replaced by the next.
+const CHURNING: usize = 16;
+
+/// Conversations before the drain begins.
+const BEFORE: u64 = 300;
+
+/// How conversations ended, as their clients saw it. Whoever was not lost may ask again elsewhere.
+#[derive(Debug, Default)]
+struct Ledger {
+    begun: AtomicU64,
+    /// Every answer came.
+    answered: AtomicU64,
+    /// Nobody has taken the client: it was not let in, or reset in the queue.
+    refused: AtomicU64,
+    /// The server closed in order before it had heard a word.
+    sent_off: AtomicU64,
+    /// Anything else, and whoever was there when the drain was ordered and got no answer.
+    lost: AtomicU64,
+    ordered: AtomicBool,
+}
+
+#[test]
+fn no_conversation_is_lost_while_clients_come_and_go() {
+    for_each(registry(), |architecture| {
+        ["tcp", "unix"].into_iter().filter_map(|transport| drain_under_churn(architecture, transport)).collect()
+    });
+}
+
+fn drain_under_churn(architecture: &Architecture, transport: &str) -> Option<String> {
+    let server = Server::start_on(&architecture.name, &[transport], &["max_connections=400", "idle_timeout=30s"]);
+    let (ledger, over) = (Ledger::default(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for _ in 0..CHURNING {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    ledger.begun.fetch_add(1, Ordering::Relaxed);
+                    ledger.enter(&server, transport).fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        wait_for("some conversations", || (ledger.answered.load(Ordering::Relaxed) >= BEFORE).then_some(()));
+        ledger.ordered.store(true, Ordering::SeqCst);
+        assert_eq!(server.post("/api/v1/drain", json!({})).0, 202);
+        wait_for("parked", || (server.status()["state"] == "parked").then_some(()));
+        over.store(true, Ordering::Relaxed);
+    });
+    let taken = server.metric("zen_connections_accepted_total", &[]);
+    let closed = server.metric("zen_connections_closed_total", &[]);
+    let problem = ledger.problem(taken as u64, closed as u64);
+    println!("{} over {transport}: {ledger:?}", architecture.name);
+    server.stop();
+    problem.map(|problem| format!("{} over {transport}: {problem}; {ledger:?}", architecture.name))
+}
+
+impl Ledger {
+    /// One conversation; gives where it is to be entered.
+    fn enter(&self, server: &Server, transport: &str) -> &AtomicU64 {
+        let Ok(client) = Stream::try_connect(server, transport) else { return &self.refused };
+        let was_there = !self.ordered.load(Ordering::SeqCst);
+        let entry = self.converse(client);
+        if was_there && !std::ptr::eq(entry, &raw const self.answered) { &self.lost } else { entry }
+    }
+
+    fn converse(&self, mut client: Stream) -> &AtomicU64 {
+        let (questions, answers): (Vec<_>, Vec<_>) = QUESTIONS.into_iter().unzip();
+        let answers = answers.concat();
+        if client.write_all(&questions.concat()).is_err() {
+            return &self.refused;
+        }
+        let mut heard = Vec::new();
+        match client.take(answers.len() as u64).read_to_end(&mut heard) {
+            Ok(_) if heard == answers => &self.answered,
+            Ok(0) => &self.sent_off,
+            Err(error) if heard.is_empty() && error.kind() == ErrorKind::ConnectionReset => &self.refused,
+            _ => &self.lost,
+        }
+    }
+
+    /// The clients' book, and the server's beside it.
+    fn problem(&self, taken: u64, closed: u64) -> Option<String> {
+        let [begun, answered, refused, sent_off, lost] =
+            [&self.begun, &self.answered, &self.refused, &self.sent_off, &self.lost]
+                .map(|number| number.load(Ordering::Relaxed));
+        if lost > 0 || answered + refused + sent_off != begun {
+            Some(format!("{lost} conversations are lost"))
+        } else if taken != answered + sent_off || closed != taken {
+            Some(format!("the server has taken {taken} clients and closed {closed}"))
+        } else {
+            None
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! The settings that may change while a server serves, as every worker reads them.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -143,7 +143,8 @@ pub struct Live {
 }
 
 thread_local! {
-    static SEEN: Cell<Option<(*const Settings, Live)>> = const { Cell::new(None) };
+    /// What this thread has seen last, and on which page.
+    static SEEN: RefCell<Option<(*const Settings, Live)>> = const { RefCell::new(None) };
 }
 
 impl Settings {
@@ -192,19 +193,24 @@ impl Settings {
         (slot.value.load(Ordering::Relaxed), Source::from_number(slot.source.load(Ordering::Relaxed)))
     }
 
-    /// All values, of one generation. Each thread keeps those that it has seen last, so that this costs a question one load.
+    /// All values, of one generation.
     pub fn live(&self) -> Live {
-        let (page, generation) = (std::ptr::from_ref(self), self.generation());
-        match SEEN.get() {
-            Some((known, live)) if known == page && live.generation == generation => live,
-            _ => {
-                let live = self.read_whole();
-                SEEN.set(Some((page, live)));
-                live
-            }
-        }
+        self.choose(|live| *live)
     }
 
+    /// Those values that `choose` takes, of one generation. Each thread keeps what it has seen last, so that this costs a
+    /// question one load and no copy of the others. `choose` must not ask for settings itself.
+    pub fn choose<T>(&self, choose: impl FnOnce(&Live) -> T) -> T {
+        SEEN.with_borrow_mut(|seen| {
+            let (page, generation) = (std::ptr::from_ref(self), self.generation());
+            match seen {
+                Some((known, live)) if *known == page && live.generation == generation => choose(live),
+                _ => choose(&seen.insert((page, self.read_whole())).1),
+            }
+        })
+    }
+
+    #[cold]
     fn read_whole(&self) -> Live {
         loop {
             let before = self.writing.load(Ordering::Acquire);

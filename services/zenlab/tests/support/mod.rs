@@ -377,6 +377,7 @@ pub fn exchange(
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
     (response.status().as_u16(), headers, body)
 }
+<<<<<<< HEAD
 
 /// The state letter of a process: `Z` is a zombie.
 pub fn state(pid: u32) -> Option<char> {
@@ -410,3 +411,5 @@ pub fn raise_descriptor_limit() -> u64 {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("a limit within what is allowed");
     maximum.unwrap_or(u64::MAX)
 }
+=======
+>>>>>>> 82b70269ca2837a205980ef1187ca763a038ed0a

@@ -59,3 +59,30 @@ pub fn descendants(pid: u32) -> Vec<u32> {
 pub fn family(pid: u32) -> Vec<Process> {
     [vec![pid], descendants(pid)].concat().into_iter().filter_map(Process::find).collect()
 }
+
+/// Memory of a process, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// Its own pages, and its shares of those that it shares.
+    pub pss: u64,
+    /// All of its pages.
+    pub rss: u64,
+}
+
+/// What the kernel says of a process' memory.
+pub fn memory(pid: i32) -> Memory {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("the process' memory");
+    let bytes = |name: &str| {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name)).expect("a line of that name");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    };
+    Memory { pss: bytes("Pss:"), rss: bytes("Rss:") }
+}
+
+/// Lets this process, and the servers that it starts, have as many descriptors as they may. Gives how many that are.
+pub fn raise_descriptor_limit() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("a limit within what is allowed");
+    maximum.unwrap_or(u64::MAX)
+}
