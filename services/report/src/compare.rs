@@ -94,7 +94,8 @@ fn unused(wish: &str, taken: &[&str]) -> String {
 
 /// The document without figures.
 fn empty(first: &Report, second: &Report, command: &str, version: &str) -> Report {
-    let label = |report: &Report| if report.run.label.is_empty() { "without a label" } else { &report.run.label }.to_owned();
+    let label =
+        |report: &Report| if report.run.label.is_empty() { "without a label" } else { &report.run.label }.to_owned();
     Report {
         schema: SCHEMA,
         title: format!("{}, compared with an earlier run", second.title),
@@ -136,11 +137,11 @@ fn validity(first: &Report, second: &Report) -> Validity {
             reasons.push(format!("The runs differ in {name}: {one}, then {other}."));
         }
     }
-    reasons.extend(missing("table", ids(first), &ids(second)));
+    reasons.extend(missing("table", &ids(first), &ids(second)));
     for table in &first.tables {
         let Some(other) = second.tables.iter().find(|other| other.id == table.id) else { continue };
-        reasons.extend(missing(&format!("row of {:?}", table.title), subjects(table), &subjects(other)));
-        reasons.extend(missing(&format!("column of {:?}", table.title), columns(table), &columns(other)));
+        reasons.extend(missing(&format!("row of {:?}", table.title), &subjects(table), &subjects(other)));
+        reasons.extend(missing(&format!("column of {:?}", table.title), &columns(table), &columns(other)));
     }
     Validity { verdict: worse(first.validity.verdict, second.validity.verdict), reasons }
 }
@@ -158,12 +159,12 @@ fn columns(table: &Table) -> Vec<&str> {
 }
 
 /// What only one of two lists has.
-fn missing(what: &str, first: Vec<&str>, second: &[&str]) -> Vec<String> {
+fn missing(what: &str, first: &[&str], second: &[&str]) -> Vec<String> {
     let only = |name: &str, these: &[&str], those: &[&str]| {
         let only: Vec<&str> = these.iter().filter(|one| !those.contains(one)).copied().collect();
         (!only.is_empty()).then(|| format!("Only the {name} run has this {what}: {}.", only.join(", ")))
     };
-    [only("first", &first, second), only("second", second, &first)].into_iter().flatten().collect()
+    [only("first", first, second), only("second", second, first)].into_iter().flatten().collect()
 }
 
 /// Names of facts with what they were in each run.
@@ -179,17 +180,15 @@ fn facts_of_both(first: &Report, second: &Report) -> Vec<(String, String, String
 
 fn both_runs(first: &Report, second: &Report) -> Table {
     let word = |text: &str| Cell { text: text.to_owned(), ..Cell::default() };
-    let row = |(name, one, other): (String, String, String)| Row { subject: name, cells: vec![word(&one), word(&other)] };
+    let row =
+        |(name, one, other): (String, String, String)| Row { subject: name, cells: vec![word(&one), word(&other)] };
     let own = [
         ("command", first.run.command.clone(), second.run.command.clone()),
-        (
-            "verdict",
-            facts::stamp(first.validity.verdict).to_owned(),
-            facts::stamp(second.validity.verdict).to_owned(),
-        ),
+        ("verdict", facts::stamp(first.validity.verdict).to_owned(), facts::stamp(second.validity.verdict).to_owned()),
     ];
     let own = own.into_iter().map(|(name, one, other)| (name.to_owned(), one, other));
-    let column = |id: &str| Column { id: id.to_owned(), title: id.to_owned(), unit: String::new(), less_is_better: None };
+    let column =
+        |id: &str| Column { id: id.to_owned(), title: id.to_owned(), unit: String::new(), less_is_better: None };
     Table {
         id: String::new(),
         title: "Both runs".to_owned(),
@@ -223,13 +222,15 @@ impl Comparison {
         if shared.is_empty() || rows.is_empty() {
             return;
         }
-        let columns = shared.iter().map(|(at, _)| Column { unit: "x".to_owned(), ..first.columns[*at].clone() }).collect();
+        let columns =
+            shared.iter().map(|(at, _)| Column { unit: "x".to_owned(), ..first.columns[*at].clone() }).collect();
         let table = Table {
             id: first.id.clone(),
             title: format!("{}: second over first", first.title),
             columns,
             rows,
-            note: "≈ no difference was found: the intervals overlap. ? cannot be judged: there is no interval.".to_owned(),
+            note: "≈ no difference was found: the intervals overlap. ? cannot be judged: there is no interval."
+                .to_owned(),
         };
         for mut chart in (0..table.columns.len()).filter_map(|at| forest(&table, at)) {
             let taken: Vec<&str> = self.report.charts.iter().map(|chart| chart.id.as_str()).collect();

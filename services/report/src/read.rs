@@ -11,6 +11,8 @@ use crate::model::{Axis, Chart, Form, Interval, Point, Report, SCHEMA, Table};
 const MOST_SERIES: usize = 64;
 /// More names than fit into a picture.
 const MOST_NAMES: usize = 500;
+/// Letters of a unit; more would leave no room for the figures.
+const LONGEST_UNIT: usize = 12;
 /// More points than a picture has pixels for.
 const MOST_POINTS: usize = 200_000;
 
@@ -47,7 +49,10 @@ impl Report {
             return Err(Error::new(format!("a report of schema {SCHEMA} says that it has schema {}", self.schema)));
         }
         humantime::parse_rfc3339(&self.run.began).map_err(|error| {
-            Error::new(format!("run.began is {:?}, which is no time as in 2026-01-31T12:00:00Z: {error}", self.run.began))
+            Error::new(format!(
+                "run.began is {:?}, which is no time as in 2026-01-31T12:00:00Z: {error}",
+                self.run.began
+            ))
         })?;
         unique("table", self.tables.iter().map(|table| table.id.as_str()))?;
         unique("chart", self.charts.iter().map(|chart| chart.id.as_str()))?;
@@ -74,6 +79,7 @@ fn unique<'a>(what: &str, ids: impl Iterator<Item = &'a str>) -> Result<(), Erro
 
 fn check_table(table: &Table) -> Result<(), Error> {
     let id = &table.id;
+    check_units(&format!("table {id:?}"), table.columns.iter().map(|column| column.unit.as_str()))?;
     unique(&format!("column of table {id:?}"), table.columns.iter().map(|column| column.id.as_str()))?;
     for row in &table.rows {
         if row.cells.len() != table.columns.len() {
@@ -94,6 +100,7 @@ fn check_table(table: &Table) -> Result<(), Error> {
 
 fn check_chart(chart: &Chart) -> Result<(), Error> {
     let id = &chart.id;
+    check_units(&format!("chart {id:?}"), [chart.x.unit.as_str(), chart.y.unit.as_str()].into_iter())?;
     let points: usize = chart.series.iter().map(|series| series.points.len()).sum();
     for (what, count, most) in [
         ("series", chart.series.len(), MOST_SERIES),
@@ -107,10 +114,23 @@ fn check_chart(chart: &Chart) -> Result<(), Error> {
     let all = chart.series.iter().flat_map(|series| series.points.iter().map(move |point| (series, point)));
     for (series, point) in all {
         let place = || format!("chart {id:?}, series {:?}", series.name);
-        check_figures(&[Some(point.x), point.y, point.z].into_iter().flatten().collect::<Vec<_>>(), point.interval, place)?;
+        check_figures(
+            &[Some(point.x), point.y, point.z].into_iter().flatten().collect::<Vec<_>>(),
+            point.interval,
+            place,
+        )?;
         check_place(chart, point).map_err(|error| Error::new(format!("{}: {error}", place())))?;
     }
     Ok(())
+}
+
+fn check_units<'a>(place: &str, mut units: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+    match units.find(|unit| unit.chars().count() > LONGEST_UNIT) {
+        Some(unit) => {
+            Err(Error::new(format!("{place} has the unit {unit:?}; at most {LONGEST_UNIT} letters can be shown")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whether a point has a place on both axes.

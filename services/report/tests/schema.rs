@@ -171,7 +171,9 @@ fn schema_and_reader_refuse_the_same() {
         let (parent, name) = path.rsplit_once('/').unwrap_or_default();
         for replacement in [None, Some(Value::Null)] {
             let mut without = small.clone();
-            if let Some(object) = without.pointer_mut(parent).and_then(Value::as_object_mut).filter(|_| !name.is_empty()) {
+            if let Some(object) =
+                without.pointer_mut(parent).and_then(Value::as_object_mut).filter(|_| !name.is_empty())
+            {
                 object.remove(name);
                 object.extend(replacement.map(|value| (name.to_owned(), value)));
                 changed.push(without);
@@ -203,6 +205,8 @@ fn what_is_wrong_is_said_in_a_sentence() {
         ("/tables/0/rows/0/cells", json!([]), "table \"summary\" has 6 columns, but its row \"io_uring\" has 0 cells"),
         ("/charts/0/series/0/points/0/x", json!(99), "chart \"cpu\", series \"CPU\": x is 99"),
         ("/charts/0/series/0/points/0/interval/low", json!(1e9), "an interval begins at"),
+        ("/charts/0/y/unit", json!("hogsheads a fortnight"), "at most 12 letters can be shown"),
+        ("/tables/0/columns/0/unit", json!("hogsheads a fortnight"), "table \"summary\" has the unit"),
         ("/charts/0/x/names", json!([]), "bars need x.names"),
         ("/charts/4/series/0/points/0/x", json!(1.5), "1.5 is no quantile"),
         ("/validity/verdict", json!("fine"), "unknown variant `fine`"),

@@ -153,8 +153,8 @@ impl Target {
         self.select(&mut document)?;
         match (&self.output, self.format) {
             (Some(path), None) => written(write_all(&document, path)),
-            (Some(path), Some(format)) => self.save(files(&document, format)?, path),
-            (None, format) => self.print(files(&document, format.unwrap_or(Format::Md))?),
+            (Some(path), Some(format)) => self.save(&files(&document, format)?, path),
+            (None, format) => self.print(&files(&document, format.unwrap_or(Format::Md))?),
         }
     }
 
@@ -169,10 +169,12 @@ impl Target {
         Ok(())
     }
 
-    fn save(&self, files: Vec<File>, path: &Path) -> Outcome {
+    fn save(&self, files: &[File], path: &Path) -> Outcome {
         let is_directory = path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/");
-        match files.as_slice() {
-            [file] if !is_directory && !self.is_for_many() => written(write_file(path, &file.bytes).map(|path| vec![path])),
+        match files {
+            [file] if !is_directory && !self.is_for_many() => {
+                written(write_file(path, &file.bytes).map(|path| vec![path]))
+            }
             files => written(write_files(files, path)),
         }
     }
@@ -182,14 +184,16 @@ impl Target {
         matches!(self.format, Some(Format::Svg | Format::Png)) && self.chart.is_none()
     }
 
-    fn print(&self, files: Vec<File>) -> Outcome {
-        match files.as_slice() {
+    fn print(&self, files: &[File]) -> Outcome {
+        match files {
             [file] if !self.is_for_many() => {
                 // A reader that has left hears no more; that is no failure.
                 let _gone = io::stdout().lock().write_all(&file.bytes);
                 Ok(OK)
             }
-            _ => Err(Failure::usage("a report has many pictures: say where to with -o DIR, or choose one with --chart ID")),
+            _ => Err(Failure::usage(
+                "a report has many pictures: say where to with -o DIR, or choose one with --chart ID",
+            )),
         }
     }
 }

@@ -21,7 +21,8 @@ impl FromStr for Gate {
         let wrong = || format!("{text:?} is no threshold such as cpu>1.1 or summary.capacity<0.9");
         let at = text.find(['<', '>']).ok_or_else(wrong)?;
         let (name, ratio) = (text[..at].trim(), text[at + 1..].trim());
-        let ratio: f64 = ratio.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio > 0.0).ok_or_else(wrong)?;
+        let ratio: f64 =
+            ratio.parse().ok().filter(|ratio: &f64| ratio.is_finite() && *ratio > 0.0).ok_or_else(wrong)?;
         let (table, column) = name.split_once('.').map_or((None, name), |(table, column)| (Some(table), column));
         if column.is_empty() {
             return Err(wrong());

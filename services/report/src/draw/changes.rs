@@ -63,7 +63,7 @@ impl Changes {
     pub(super) fn draw(&self, scene: &mut Scene, plot: Plot) {
         for Change { value, line, name, begin, row, .. } in &self.0 {
             let top = plot.top - row.map_or(0.0, |row| row as f64 * ROW);
-            let stroke = Stroke { ink: Ink::Muted, width: 1.2, dash: Dash::Dash };
+            let stroke = Stroke { ink: Ink::Muted, width: 1.2, dash: Dash::Dashed };
             scene.line(vec![(*line, top), (*line, plot.bottom)], stroke);
             scene.hint(format!("{}: {name}", units::figure(*value, "s")));
             if row.is_some() {

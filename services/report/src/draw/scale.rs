@@ -25,7 +25,8 @@ impl Extent {
     /// Of these figures; from 0 to 1 if there are none.
     pub(super) fn of(values: impl Iterator<Item = f64>) -> Self {
         let none = Self { low: f64::INFINITY, high: f64::NEG_INFINITY, least: f64::INFINITY };
-        let values = values.filter(|value| value.is_finite()).map(|value| value.clamp(-FURTHEST_FIGURE, FURTHEST_FIGURE));
+        let values =
+            values.filter(|value| value.is_finite()).map(|value| value.clamp(-FURTHEST_FIGURE, FURTHEST_FIGURE));
         let extent = values.fold(none, |extent, value| Self {
             low: extent.low.min(value),
             high: extent.high.max(value),
@@ -251,9 +252,8 @@ fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, bool)> {
     let parts: &[f64] = if every == 1 { &[1.0, 2.0, 5.0] } else { &[1.0] };
     let all = low.log10().floor() as i32..=high.log10().ceil() as i32;
     let drawn = all.filter(|decade| decade.rem_euclid(every) == 0);
-    let of_decade = |decade: i32| {
-        parts.iter().map(move |part| (part * 10_f64.powi(decade), *part < 1.5 || decades <= 3.0))
-    };
+    let of_decade =
+        |decade: i32| parts.iter().map(move |part| (part * 10_f64.powi(decade), *part < 1.5 || decades <= 3.0));
     let within = |(value, _): &(f64, bool)| (low * (1.0 - 1e-9)..=high * (1.0 + 1e-9)).contains(value);
     drawn.flat_map(of_decade).filter(within).collect()
 }
@@ -261,9 +261,8 @@ fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, bool)> {
 /// For a range that is neither wide enough for decades nor narrow enough for equal steps.
 fn ratio_ticks(low: f64, high: f64) -> Vec<(f64, bool)> {
     let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
-    let of_decade = |decade: i32| {
-        [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0].map(|part| part * 10_f64.powi(decade))
-    };
+    let of_decade =
+        |decade: i32| [1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0].map(|part| part * 10_f64.powi(decade));
     let values = decades.flat_map(of_decade).filter(|value| (low..=high * (1.0 + 1e-9)).contains(value));
     values.map(|value| (value, true)).collect()
 }
