@@ -140,7 +140,7 @@ fn hostile() -> Report {
         table.note = words();
         for column in &mut table.columns {
             column.title = words();
-            column.unit = "<b>\"&|".to_owned();
+            "<b>\"&|".clone_into(&mut column.unit);
         }
         for row in &mut table.rows {
             row.subject = words();
@@ -152,7 +152,7 @@ fn hostile() -> Report {
         chart.note = words();
         for axis in [&mut chart.x, &mut chart.y] {
             axis.title = words();
-            axis.unit = "<b>\"&|".to_owned();
+            "<b>\"&|".clone_into(&mut axis.unit);
             axis.names.iter_mut().for_each(|name| *name = words());
         }
         chart.series.iter_mut().for_each(|series| series.name = words());
