@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use super::chart as draw;
+use super::frame::NOTHING;
+use crate::looks::Dash;
 use crate::model::{Axis, Chart, Form, Interval, Point, Report, Scale, Series};
-use crate::scene::{Anchor, Scene, Shape};
+use crate::scene::{Anchor, Ink, Place, Scene, Shape};
 
 const FORMS: [Form; 6] = [Form::Lines, Form::Bars, Form::Forest, Form::Spectrum, Form::Heat, Form::Timeline];
 
@@ -43,6 +45,21 @@ fn assert_readable(chart: &Chart) {
             let is_inside = |(x, y): &(f64, f64)| (0.0..=scene.width).contains(x) && (0.0..=scene.height).contains(y);
             assert!(places.iter().all(is_inside), "{form:?} {}: {places:?}", chart.id);
         }
+        for ((x, top), (_, bottom)) in line_of_change(&item.shape) {
+            let crosses = |area: &Area| area.0 < x && x < area.2 && area.1 < bottom && top < area.3;
+            let crossed = areas.iter().find(|(area, words)| crosses(area) && *words != NOTHING);
+            assert!(crossed.is_none(), "{form:?} {}: the line of a change crosses {crossed:?}", chart.id);
+        }
+    }
+}
+
+/// The ends of the line that says when something was changed, if a shape is one.
+fn line_of_change(shape: &Shape) -> Option<(Place, Place)> {
+    match shape {
+        Shape::Path { places, stroke: Some(stroke), .. } if stroke.ink == Ink::Muted && stroke.dash == Dash::Dashed => {
+            Some((places[0], places[1]))
+        }
+        _ => None,
     }
 }
 
