@@ -9,9 +9,12 @@ use crate::model::Report;
 /// Longest durations are told in milliseconds, as the format's own writers do.
 const NANOSECONDS_OF_MAX: f64 = 1e6;
 
+/// An interval and its tag.
+type Tagged<'all> = (&'all str, &'all (f64, f64, u64, String));
+
 /// The log of all tags, in the order of time; none if the document has no histograms.
 pub(crate) fn render(report: &Report) -> Option<String> {
-    let mut intervals: Vec<(&str, &(f64, f64, u64, String))> = Vec::new();
+    let mut intervals: Vec<Tagged> = Vec::new();
     for log in &report.logs {
         intervals.extend(log.intervals.iter().map(|interval| (log.tag.as_str(), interval)));
     }
@@ -30,7 +33,7 @@ fn head(report: &Report) -> String {
     text
 }
 
-fn line((tag, (begin, length, longest, histogram)): (&str, &(f64, f64, u64, String))) -> String {
+fn line((tag, (begin, length, longest, histogram)): Tagged) -> String {
     let longest = *longest as f64 / NANOSECONDS_OF_MAX;
     format!("Tag={},{begin:.3},{length:.3},{longest:.3},{}\n", word(tag), word(histogram))
 }

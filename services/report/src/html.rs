@@ -9,7 +9,7 @@ use crate::escape::xml;
 use crate::facts;
 use crate::looks;
 use crate::model::{Cell, Chart, Column, Report, Row, Table, Verdict};
-use crate::scene::{Ink, Scene, Shape};
+use crate::scene::{Ink, Scene};
 use crate::svg;
 
 const STYLE: &str = include_str!("page.css");
@@ -42,31 +42,19 @@ fn head(report: &Report, scenes: &[Scene]) -> String {
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
          script-src 'unsafe-inline'\">\n<title>{title}</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n<main>\n\
          <h1>{title}</h1>\n",
-        night(scenes)
+        night(report, scenes)
     )
 }
 
 /// The shades of all that is drawn, for pages that are read in the dark.
-fn night(scenes: &[Scene]) -> String {
-    let mut inks: BTreeSet<Ink> = BTreeSet::new();
-    for item in scenes.iter().flat_map(|scene| &scene.items) {
-        match &item.shape {
-            Shape::Path { fill, stroke, .. } => {
-                inks.extend(fill.iter().copied().chain(stroke.map(|stroke| stroke.ink)))
-            }
-            Shape::Circle { fill, stroke, .. } => {
-                inks.extend([*fill].into_iter().chain(stroke.map(|stroke| stroke.ink)));
-            }
-            Shape::Text { ink, .. } => drop(inks.insert(*ink)),
-        }
+fn night(report: &Report, scenes: &[Scene]) -> String {
+    let subjects = report.tables.iter().flat_map(|table| &table.rows).map(|row| row.subject.as_str());
+    let keys = subjects.filter_map(looks::architecture).map(|look| Ink::Key(look.colour));
+    let inks: BTreeSet<Ink> = scenes.iter().flat_map(Scene::inks).chain(keys).collect();
+    let mut rules = String::new();
+    for (class, colour) in inks.into_iter().filter_map(|ink| Some((svg::class(ink)?, ink.at_night()))) {
+        let _ = writeln!(rules, "  .f{class} {{ fill: {colour}; }}\n  .s{class} {{ stroke: {colour}; }}");
     }
-    let rules: String = inks.into_iter().filter_map(|ink| Some((svg::class(ink)?, ink.at_night()))).fold(
-        String::new(),
-        |mut rules, (class, colour)| {
-            let _ = writeln!(rules, "  .f{class} {{ fill: {colour}; }}\n  .s{class} {{ stroke: {colour}; }}");
-            rules
-        },
-    );
     format!("@media (prefers-color-scheme: dark) {{\n{rules}}}\n")
 }
 

@@ -15,6 +15,7 @@
 
 mod cell;
 mod colour;
+pub mod compare;
 mod draw;
 mod error;
 mod escape;

@@ -24,19 +24,19 @@ const OTHERS: [Rgb; 6] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dash {
     Solid,
-    Dash,
-    Dot,
+    Dashed,
+    Dotted,
 }
 
 impl Dash {
-    const ALL: [Self; 3] = [Self::Solid, Self::Dash, Self::Dot];
+    const ALL: [Self; 3] = [Self::Solid, Self::Dashed, Self::Dotted];
 
     /// Lengths of stroke and gap, for a line of width 1; none if there is no gap.
     pub(crate) const fn lengths(self) -> Option<(f64, f64)> {
         match self {
             Self::Solid => None,
-            Self::Dash => Some((4.0, 2.2)),
-            Self::Dot => Some((1.1, 1.6)),
+            Self::Dashed => Some((4.0, 2.2)),
+            Self::Dotted => Some((1.1, 1.6)),
         }
     }
 }

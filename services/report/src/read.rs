@@ -11,6 +11,8 @@ use crate::model::{Axis, Chart, Form, Interval, Point, Report, SCHEMA, Table};
 const MOST_SERIES: usize = 64;
 /// More names than fit into a picture.
 const MOST_NAMES: usize = 500;
+/// Letters of a unit; more would leave no room for the figures.
+const LONGEST_UNIT: usize = 12;
 /// More points than a picture has pixels for.
 const MOST_POINTS: usize = 200_000;
 
@@ -77,6 +79,7 @@ fn unique<'a>(what: &str, ids: impl Iterator<Item = &'a str>) -> Result<(), Erro
 
 fn check_table(table: &Table) -> Result<(), Error> {
     let id = &table.id;
+    check_units(&format!("table {id:?}"), table.columns.iter().map(|column| column.unit.as_str()))?;
     unique(&format!("column of table {id:?}"), table.columns.iter().map(|column| column.id.as_str()))?;
     for row in &table.rows {
         if row.cells.len() != table.columns.len() {
@@ -97,6 +100,7 @@ fn check_table(table: &Table) -> Result<(), Error> {
 
 fn check_chart(chart: &Chart) -> Result<(), Error> {
     let id = &chart.id;
+    check_units(&format!("chart {id:?}"), [chart.x.unit.as_str(), chart.y.unit.as_str()].into_iter())?;
     let points: usize = chart.series.iter().map(|series| series.points.len()).sum();
     for (what, count, most) in [
         ("series", chart.series.len(), MOST_SERIES),
@@ -118,6 +122,15 @@ fn check_chart(chart: &Chart) -> Result<(), Error> {
         check_place(chart, point).map_err(|error| Error::new(format!("{}: {error}", place())))?;
     }
     Ok(())
+}
+
+fn check_units<'a>(place: &str, mut units: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+    match units.find(|unit| unit.chars().count() > LONGEST_UNIT) {
+        Some(unit) => {
+            Err(Error::new(format!("{place} has the unit {unit:?}; at most {LONGEST_UNIT} letters can be shown")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whether a point has a place on both axes.

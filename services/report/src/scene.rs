@@ -156,6 +156,18 @@ impl Scene {
         }
     }
 
+    /// What is drawn with, each as often as it is used.
+    pub(crate) fn inks(&self) -> impl Iterator<Item = Ink> {
+        self.items
+            .iter()
+            .flat_map(|item| match item.shape {
+                Shape::Path { fill, stroke, .. } => [fill, stroke.map(|stroke| stroke.ink)],
+                Shape::Circle { fill, stroke, .. } => [Some(fill), stroke.map(|stroke| stroke.ink)],
+                Shape::Text { ink, .. } => [Some(ink), None],
+            })
+            .flatten()
+    }
+
     /// Adds a shape.
     pub(crate) fn add(&mut self, shape: Shape) {
         self.items.push(Item { shape, hint: String::new() });

@@ -62,7 +62,7 @@ fn parts(shape: &Shape) -> (&'static str, String, String) {
             let mut attributes = format!(" d=\"{}\"", path(places, fill.is_some()));
             attributes += &painted(*fill, *stroke);
             if *opacity < 1.0 {
-                attributes += &format!(" fill-opacity=\"{}\"", number(*opacity));
+                let _ = write!(attributes, " fill-opacity=\"{}\"", number(*opacity));
             }
             if matches!(fill, Some(Ink::Exact(_))) {
                 attributes += " shape-rendering=\"crispEdges\"";

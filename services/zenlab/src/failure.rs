@@ -12,6 +12,11 @@ pub const FAILED: u8 = 1;
 /// Exit code: what was asked for makes no sense.
 pub const USAGE: u8 = 2;
 
+/// Exit code: a threshold that was set was passed.
+pub const THRESHOLD: u8 = 3;
+/// Exit code: nothing can be said, because of noise or because the load generator was the limit.
+pub const INCONCLUSIVE: u8 = 4;
+
 /// One sentence for the person at the terminal, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {

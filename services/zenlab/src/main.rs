@@ -15,6 +15,7 @@ mod metrics;
 mod operate;
 mod output;
 mod places;
+mod reporting;
 mod server;
 mod signals;
 mod spotlight;
@@ -73,6 +74,10 @@ enum Command {
     Spotlight(spotlight::Args),
     /// Exit 0 if a URL answers 200 (for images without a shell)
     Health(health::Args),
+    /// Show a report in another form: Markdown, HTML, pictures, interval logs
+    Report(reporting::Report),
+    /// Compare two reports, figure by figure; with --fail-if, as a check
+    Compare(reporting::Compare),
     /// Print this machine's limits and what can be reached
     Doctor(doctor::Args),
     /// Make or show the token that changes need
@@ -106,6 +111,8 @@ fn run(command: &Command) -> Outcome {
         Command::Crash(args) => operate::crash::run(args),
         Command::Spotlight(args) => spotlight::run(args),
         Command::Health(args) => health::run(args),
+        Command::Report(args) => args.run(),
+        Command::Compare(args) => args.run(),
         Command::Doctor(args) => Ok(doctor::run(args)),
         Command::Token(args) => token::run(args),
     }

@@ -19,10 +19,10 @@ const DENSE: [f64; 4] = [1.0, 0.5, 0.2, 0.0];
 pub(super) fn draw(chart: &Chart) -> Scene {
     let looks = looks::all(chart.series.iter().map(|series| series.name.as_str()));
     let is_group = chart.series.len() > 1;
-    let named = chart.series.iter().zip(&looks).enumerate().filter(|_| is_group);
+    let told_apart = chart.series.iter().zip(&looks).enumerate().filter(|_| is_group);
     let sample =
         |(at, (series, look)): (usize, (&Series, &Look))| (Sample::Field(*look, dense(at)), series.name.clone());
-    let legend = Legend(named.map(sample).collect());
+    let legend = Legend(told_apart.map(sample).collect());
 
     let (mut scene, top) = frame::begin(chart);
     let top = top + 8.0;
@@ -78,8 +78,8 @@ fn bar(
     let Some((point, value)) = point.and_then(|point| Some((point, point.y?))) else {
         return scene.text((plot.left + 6.0, words_at), Anchor::Start, SMALL, Ink::Muted, "none");
     };
-    let ends = scale.place(0.0).clamp(plot.left, plot.right);
-    let (begin, end) = (ends.min(scale.place(value)), ends.max(scale.place(value)));
+    let (zero, place) = (scale.place(0.0), scale.place(value));
+    let (begin, end) = (zero.min(place), zero.max(place));
     scene.field((begin, y), (end, y + BAR), Ink::Paper);
     scene.bar((begin, y), (end, y + BAR), Ink::Key(look.colour), dense);
     scene.hint(format!("{name}: {}", frame::with_interval(value, point.interval, &chart.y.unit)));

@@ -1,6 +1,6 @@
 //! What was changed in a timeline, and when: lines down the plot, and their names in rows above it.
 
-use super::frame::{self, MARGIN, Plot, WIDTH};
+use super::frame::{MARGIN, Plot, WIDTH};
 use super::scale::Scale;
 use crate::font::SMALL;
 use crate::looks::Dash;
@@ -13,7 +13,12 @@ const ROW: f64 = 17.0;
 /// So many rows are enough; what finds no room has its line, and its name for who points at it.
 const MOST: usize = 6;
 
-/// A change: where its line is, and from where to where its name reaches.
+/// Lines that are nearer have one name.
+const NEAR: f64 = 9.0;
+/// The longest name, before it is shortened.
+const LONGEST: f64 = 330.0;
+
+/// A change, or some that are near each other: where the line is, and from where to where the name reaches.
 struct Change {
     value: f64,
     line: f64,
@@ -30,10 +35,17 @@ impl Changes {
     /// Of series whose points are changes.
     pub(super) fn of(series: &[&Series], x: &Scale) -> Self {
         let points = series.iter().flat_map(|series| series.points.iter().map(|point| (point.x, series.name.as_str())));
-        let mut changes: Vec<Change> =
-            points.filter(|(value, _)| value.is_finite()).map(|(value, name)| Change::of(value, name, x)).collect();
+        let mut points: Vec<(f64, &str)> = points.filter(|(value, _)| value.is_finite()).collect();
+        points.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let mut changes: Vec<Change> = Vec::new();
+        for (value, name) in points {
+            match changes.last_mut().filter(|last| x.place(value) - last.line < NEAR) {
+                Some(near) => *near = Change::of(near.value, &format!("{} · {name}", near.name), x),
+                None => changes.push(Change::of(value, name, x)),
+            }
+        }
         // From the right: what is left of another one goes above it.
-        changes.sort_by(|one, other| other.line.total_cmp(&one.line));
+        changes.reverse();
         for at in 0..changes.len() {
             let (placed, rest) = changes.split_at_mut(at);
             rest[0].row = (0..MOST).find(|row| placed.iter().all(|other| rest[0].is_free_of(other, *row)));
@@ -51,11 +63,11 @@ impl Changes {
     pub(super) fn draw(&self, scene: &mut Scene, plot: Plot) {
         for Change { value, line, name, begin, row, .. } in &self.0 {
             let top = plot.top - row.map_or(0.0, |row| row as f64 * ROW);
-            let stroke = Stroke { ink: Ink::Muted, width: 1.2, dash: Dash::Dash };
+            let stroke = Stroke { ink: Ink::Muted, width: 1.2, dash: Dash::Dashed };
             scene.line(vec![(*line, top), (*line, plot.bottom)], stroke);
             scene.hint(format!("{}: {name}", units::figure(*value, "s")));
             if row.is_some() {
-                scene.text((*begin, top - 4.0), Anchor::Start, SMALL, Ink::Text, frame::name(name));
+                scene.text((*begin, top - 4.0), Anchor::Start, SMALL, Ink::Text, SMALL.shorten(name, LONGEST));
             }
         }
     }
@@ -64,7 +76,7 @@ impl Changes {
 impl Change {
     fn of(value: f64, name: &str, x: &Scale) -> Self {
         let line = x.place(value);
-        let width = SMALL.width(&frame::name(name));
+        let width = SMALL.width(&SMALL.shorten(name, LONGEST));
         let begin = (line - 4.0).min(WIDTH - MARGIN - width);
         Self { value, line, name: name.to_owned(), begin, end: begin + width, row: None }
     }

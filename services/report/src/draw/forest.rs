@@ -15,8 +15,8 @@ const LINE: f64 = 26.0;
 pub(super) fn draw(chart: &Chart) -> Scene {
     let looks = looks::all(chart.series.iter().map(|series| series.name.as_str()));
     let is_several = chart.series.len() > 1;
-    let named = chart.series.iter().zip(&looks).filter(|_| is_several);
-    let legend = Legend(named.map(|(series, look)| (Sample::Mark(*look), series.name.clone())).collect());
+    let told_apart = chart.series.iter().zip(&looks).filter(|_| is_several);
+    let legend = Legend(told_apart.map(|(series, look)| (Sample::Mark(*look), series.name.clone())).collect());
 
     let (mut scene, top) = frame::begin(chart);
     let top = frame::heading(&mut scene, &chart.y, top);

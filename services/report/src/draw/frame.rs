@@ -194,10 +194,15 @@ pub(super) fn with_interval(value: f64, interval: Option<crate::model::Interval>
     }
 }
 
-/// A word where there is nothing to see.
+/// What is said where there is nothing to see.
+pub(super) const NOTHING: &str = "no figures";
+
+/// Says that there is nothing to see, on a ground of its own.
 pub(super) fn nothing(scene: &mut Scene, plot: Plot) {
-    let middle = (f64::midpoint(plot.left, plot.right), f64::midpoint(plot.top, plot.bottom));
-    scene.text(middle, Anchor::Middle, LABEL, Ink::Muted, "no figures");
+    let (x, y) = (f64::midpoint(plot.left, plot.right), f64::midpoint(plot.top, plot.bottom));
+    let half = LABEL.width(NOTHING) / 2.0 + 8.0;
+    scene.field((x - half, y - 18.0), (x + half, y + 10.0), Ink::Paper);
+    scene.text((x, y), Anchor::Middle, LABEL, Ink::Muted, NOTHING);
 }
 
 /// A frame of a field without filling.

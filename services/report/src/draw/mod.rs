@@ -7,6 +7,8 @@ mod frame;
 mod heat;
 mod lines;
 mod scale;
+#[cfg(test)]
+mod tests;
 
 use crate::model::{Axis, Chart, Form};
 use crate::scene::Scene;

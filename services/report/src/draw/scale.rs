@@ -25,10 +25,12 @@ impl Extent {
     /// Of these figures; from 0 to 1 if there are none.
     pub(super) fn of(values: impl Iterator<Item = f64>) -> Self {
         let none = Self { low: f64::INFINITY, high: f64::NEG_INFINITY, least: f64::INFINITY };
-        let extent = values.filter(|value| value.is_finite()).fold(none, |extent, value| Self {
+        let values =
+            values.filter(|value| value.is_finite()).map(|value| value.clamp(-FURTHEST_FIGURE, FURTHEST_FIGURE));
+        let extent = values.fold(none, |extent, value| Self {
             low: extent.low.min(value),
             high: extent.high.max(value),
-            least: if value > 0.0 { extent.least.min(value) } else { extent.least },
+            least: if value > 0.0 { extent.least.min(value.max(1.0 / FURTHEST_FIGURE)) } else { extent.least },
         });
         if extent.low > extent.high { Self { low: 0.0, high: 1.0, least: 1.0 } } else { extent }
     }
@@ -72,6 +74,9 @@ enum Ends {
 /// More than a person reads.
 const MOST_TICKS: usize = 50;
 
+/// What is further from 0, or nearer to it, is drawn there: its neighbours must be figures as well.
+const FURTHEST_FIGURE: f64 = 1e100;
+
 /// The furthest percentile that is drawn: 99.9999999 %.
 const FURTHEST: f64 = 1e9;
 
@@ -92,8 +97,10 @@ impl Scale {
             return Self::names(&axis.names, from, to);
         }
         let warp = warp_of(axis, extent);
-        let gap = centres.windows(2).map(|pair| warped(warp, pair[1]) - warped(warp, pair[0])).fold(f64::MAX, f64::min);
-        let half = if gap.is_finite() && gap > 0.0 && gap < f64::MAX { gap / 2.0 } else { 0.5 };
+        let centre = |value: f64| warped(warp, value.clamp(-FURTHEST_FIGURE, FURTHEST_FIGURE));
+        let gaps = centres.windows(2).map(|pair| centre(pair[1]) - centre(pair[0])).filter(|gap| *gap > 0.0);
+        let half = gaps.reduce(f64::min).map_or(0.5, |gap| gap / 2.0);
+        let half = if warp == Warp::Logarithmic { half.min(50.0) } else { half };
         let low = if warp == Warp::Logarithmic { extent.least } else { extent.low };
         let (low, high) = (unwarped(warp, warped(warp, low) - half), unwarped(warp, warped(warp, extent.high) + half));
         Self::exact(axis, low, high, (from, to), wish)
@@ -103,7 +110,7 @@ impl Scale {
     pub(super) fn exact(axis: &Axis, low: f64, high: f64, (from, to): (f64, f64), wish: usize) -> Self {
         let extent = Extent { low, high, least: low };
         match warp_of(axis, extent) {
-            Warp::Logarithmic => Self::logarithmic(&axis.unit, extent, from, to, Ends::Exact),
+            Warp::Logarithmic if low > 0.0 => Self::logarithmic(&axis.unit, extent, from, to, Ends::Exact),
             _ => Self::linear(&axis.unit, extent, (from, to), wish, Ends::Exact),
         }
     }
@@ -121,17 +128,15 @@ impl Scale {
         let furthest = warped(Warp::Tail, extent.high.min(1.0 - 1.0 / FURTHEST)).max(1.0);
         let mut scale = Self { warp: Warp::Tail, low: 0.0, high: furthest, from, to, ticks: Vec::new() };
         let nines = (1..=9).map(|nines| 1.0 - 10_f64.powi(-nines));
-        let between = (0..9).flat_map(|nines| [2.0, 4.0].map(|part| 1.0 - 10_f64.powi(-nines) / part));
-        let labelled = [0.0, 0.5].into_iter().chain(nines);
+        let between = (0..9).flat_map(|nines| [2.0, 4.0].map(|part| 1.0 - 10_f64.powi(-nines) / part)).skip(1);
         let words = |quantile: f64| {
             let text = format!("{:.7}", quantile * 100.0);
             format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
         };
-        let mut ticks: Vec<Tick> =
-            labelled.map(|quantile| Tick { place: scale.place(quantile), words: words(quantile) }).collect();
-        ticks.extend(between.skip(1).map(|quantile| Tick { place: scale.place(quantile), words: String::new() }));
-        ticks.retain(|tick| tick.place <= from.max(to) + 0.5);
-        scale.ticks = ticks;
+        let labelled = [0.0, 0.5].into_iter().chain(nines).map(|quantile| (quantile, words(quantile)));
+        let ticks = labelled.chain(between.map(|quantile| (quantile, String::new())));
+        let ticks = ticks.filter(|(quantile, _)| warped(Warp::Tail, *quantile) <= furthest + 1e-6);
+        scale.ticks = ticks.map(|(quantile, words)| Tick { place: scale.place(quantile), words }).collect();
         scale
     }
 
@@ -242,16 +247,15 @@ fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, bool)> {
     if decades < 0.9 {
         return ratio_ticks(low, high);
     }
+    // Of many decades only some have a line; of few, what is between them has one too.
     let every = (decades / 9.0).ceil() as i32;
-    let first = low.log10().floor() as i32;
-    let last = high.log10().ceil() as i32;
-    let of_decade = |decade: i32| {
-        let label = decade.rem_euclid(every) == 0;
-        [(1.0, label), (2.0, decades <= 3.0), (5.0, decades <= 3.0)]
-            .map(|(part, is_labelled)| (part * 10_f64.powi(decade), is_labelled))
-    };
+    let parts: &[f64] = if every == 1 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+    let all = low.log10().floor() as i32..=high.log10().ceil() as i32;
+    let drawn = all.filter(|decade| decade.rem_euclid(every) == 0);
+    let of_decade =
+        |decade: i32| parts.iter().map(move |part| (part * 10_f64.powi(decade), *part < 1.5 || decades <= 3.0));
     let within = |(value, _): &(f64, bool)| (low * (1.0 - 1e-9)..=high * (1.0 + 1e-9)).contains(value);
-    (first..=last).flat_map(of_decade).filter(within).collect()
+    drawn.flat_map(of_decade).filter(within).collect()
 }
 
 /// For a range that is neither wide enough for decades nor narrow enough for equal steps.

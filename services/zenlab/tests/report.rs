@@ -1,0 +1,169 @@
+//! `zenlab report` and `zenlab compare`, as a person or a script calls them.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod support;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use support::{Directory, ZENLAB, registry};
+
+fn sample() -> String {
+    format!("{}/../report/tests/sample.json", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn zenlab(arguments: &[&str]) -> Output {
+    Command::new(ZENLAB).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What ends as it should; gives standard output.
+fn passes(arguments: &[&str]) -> Vec<u8> {
+    let output = zenlab(arguments);
+    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+    assert!(output.stderr.is_empty(), "{arguments:?}: {}", text(&output.stderr));
+    output.stdout
+}
+
+/// What fails with this code; gives the sentence.
+fn fails(arguments: &[&str], code: i32) -> String {
+    let output = zenlab(arguments);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stderr)
+}
+
+/// The sample, changed, as a file.
+fn variant(directory: &Directory, name: &str, change: impl FnOnce(&mut Value)) -> String {
+    let mut document: Value = serde_json::from_str(&fs::read_to_string(sample()).unwrap()).unwrap();
+    change(&mut document);
+    let path = directory.0.join(name);
+    fs::write(&path, document.to_string()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// All CPU times multiplied.
+fn slower(directory: &Directory, by: f64) -> String {
+    variant(directory, &format!("slower-{by}.json"), |document| {
+        for row in document["tables"][0]["rows"].as_array_mut().unwrap() {
+            let cell = &mut row["cells"][0];
+            for path in ["/value", "/interval/low", "/interval/high"] {
+                let value = cell.pointer_mut(path).unwrap();
+                *value = json!(value.as_f64().unwrap() * by);
+            }
+        }
+    })
+}
+
+#[test]
+fn a_report_is_shown_in_every_form() {
+    let (directory, sample) = (Directory::new(), sample());
+    let markdown = text(&passes(&["report", &sample]));
+    assert!(markdown.starts_with("# Bench of 18 architectures"), "{markdown}");
+    assert!(text(&passes(&["report", &sample, "--format", "html"])).starts_with("<!doctype html>"));
+    let json = passes(&["report", &sample, "--format", "json"]);
+    let again = variant(&directory, "again.json", |document| *document = serde_json::from_slice(&json).unwrap());
+    assert_eq!(passes(&["report", &again, "--format", "json"]), json, "what is written is read as it was");
+    assert!(text(&passes(&["report", &sample, "--format", "hlog"])).contains("log format version 1.3"));
+    assert!(passes(&["report", &sample, "--format", "png", "--chart", "cpu"]).starts_with(b"\x89PNG"));
+
+    let file = directory.0.join("page.html");
+    let path = file.to_str().unwrap();
+    assert_eq!(text(&passes(&["report", &sample, "--format", "html", "-o", path])), format!("{path}\n"));
+    assert_eq!(fs::read(&file).unwrap(), passes(&["report", &sample, "--format", "html"]));
+    let pictures = directory.0.join("pictures");
+    passes(&["report", &sample, "--format", "svg", "-o", pictures.to_str().unwrap()]);
+    assert_eq!(fs::read_dir(&pictures).unwrap().count(), 8);
+}
+
+#[test]
+fn a_report_is_written_the_same_every_time() {
+    let directory = Directory::new();
+    let write = |name: &str| -> Vec<(PathBuf, Vec<u8>)> {
+        let place = directory.0.join(name);
+        let told = text(&passes(&["report", &sample(), "-o", place.to_str().unwrap()]));
+        let files = told.lines().map(PathBuf::from);
+        files.map(|path| (path.strip_prefix(&place).unwrap().to_owned(), fs::read(&path).unwrap())).collect()
+    };
+    let (one, other) = (write("one"), write("other"));
+    assert_eq!(one.len(), 20);
+    assert!(one == other, "files differ");
+}
+
+#[test]
+fn what_cannot_be_shown_is_refused_in_a_sentence() {
+    let (directory, sample) = (Directory::new(), sample());
+    let newer = variant(&directory, "newer.json", |document| document["schema"] = json!(2));
+    let error = fails(&["report", &newer], 1);
+    assert!(error.contains("newer.json: this report has schema 2; this version of zenlab reads schema 1"), "{error}");
+    let strange = variant(&directory, "strange.json", |document| document["charts"][0]["colour"] = json!("red"));
+    assert!(fails(&["report", &strange], 1).contains("unknown field `colour`"));
+    let lost = directory.0.join("none.json");
+    assert!(fails(&["report", lost.to_str().unwrap()], 1).contains("none.json cannot be read"));
+    assert!(fails(&["report", &sample, "--format", "png"], 2).contains("-o DIR"));
+    assert!(fails(&["report", &sample, "--format", "svg", "--chart", "moon"], 2).contains("cpu, cpu_parts"));
+    let error = fails(&["report", &sample, "-o", "/proc/nowhere"], 1);
+    assert!(error.contains("/proc/nowhere cannot be written"), "{error}");
+    fails(&["report", &sample, "--format", "pdf"], 2);
+    for error in [fails(&["report", &newer], 1), fails(&["report", &strange], 1)] {
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn a_comparison_judges_by_exit_code() {
+    let (directory, sample) = (Directory::new(), sample());
+    let (a_little, much) = (slower(&directory, 1.005), slower(&directory, 1.5));
+    let markdown = text(&passes(&["compare", &sample, &much]));
+    assert!(markdown.contains(": CPU for a question is 1.500 times what it was"), "{markdown}");
+    passes(&["compare", &sample, &sample, "--fail-if", "cpu>0.1"]);
+    passes(&["compare", &sample, &a_little, "--fail-if", "cpu>1.001"]);
+    passes(&["compare", &sample, &much, "--fail-if", "cpu>1.6"]);
+    let error = fails(&["compare", &sample, &much, "--fail-if", "capacity<0.9", "--fail-if", "summary.cpu>1.4"], 3);
+    assert!(error.contains("--fail-if summary.cpu>1.4 holds for epoll: the ratio is 1.500"), "{error}");
+    let error = fails(&["compare", &sample, &much, "--fail-if", "moon>1.4"], 2);
+    assert!(error.contains("they share summary.capacity, summary.cpu"), "{error}");
+    assert!(fails(&["compare", &sample, &much, "--fail-if", "cpu"], 2).contains("no threshold such as cpu>1.1"));
+
+    for verdict in ["inconclusive", "unreliable"] {
+        let doubtful =
+            variant(&directory, "doubtful.json", |document| document["validity"]["verdict"] = json!(verdict));
+        fails(&["compare", &doubtful, &much, "--fail-if", "cpu>1.4"], 4);
+        let error = fails(&["compare", &sample, &doubtful], 4);
+        assert!(error.contains("cannot be believed"), "{error}");
+    }
+}
+
+#[test]
+fn a_comparison_is_shown_in_every_form() {
+    let (directory, sample) = (Directory::new(), sample());
+    let much = slower(&directory, 1.5);
+    let place = directory.0.join("compared");
+    passes(&["compare", &sample, &much, "-o", place.to_str().unwrap()]);
+    assert!(place.join("report.html").is_file() && place.join("summary_cpu.png").is_file());
+    let document: Value = serde_json::from_slice(&passes(&["compare", &sample, &much, "--format", "json"])).unwrap();
+    assert_eq!(document["charts"][0]["form"], "forest");
+    let command = document["run"]["command"].as_str().unwrap();
+    assert_eq!(command, format!("zenlab compare {sample} {much}"));
+}
+
+#[test]
+fn every_architecture_has_a_look_that_the_dashboards_share() {
+    let root = format!("{}/../..", env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| fs::read_to_string(format!("{root}/{path}")).unwrap();
+    let looks: Value = serde_json::from_str(&read("services/report/src/looks.json")).unwrap();
+    for architecture in registry() {
+        assert!(looks[&architecture.name].is_array(), "services/report/src/looks.json lacks {}", architecture.name);
+    }
+    let dashboard = read("grafana/dashboards/zen-compare.json");
+    for (name, look) in looks.as_object().unwrap() {
+        let colour = look[0].as_str().unwrap();
+        let both = dashboard.split(&format!("\"options\": \"{name}\"")).nth(1).unwrap_or_else(|| panic!("no {name}"));
+        let own = both.split("\"matcher\"").next().unwrap();
+        assert!(own.contains(colour), "{name} has another colour on the dashboards; run grafana/generate");
+    }
+}
