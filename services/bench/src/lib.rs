@@ -8,6 +8,7 @@ mod driver;
 mod pace;
 mod random;
 mod slot;
+pub mod stats;
 
 pub use driver::{Crowd, Life, Options};
 pub use pace::{Arrivals, Pace};

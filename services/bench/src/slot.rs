@@ -126,7 +126,9 @@ impl Slot {
             (&mut self.connects, other.connects),
             (&mut self.connect_errors, other.connect_errors),
         ];
-        numbers.into_iter().for_each(|(sum, part)| *sum += part);
+        for (sum, part) in numbers {
+            *sum += part;
+        }
         for (sum, part) in
             [(&mut self.response, &other.response), (&mut self.service, &other.service), (&mut self.lag, &other.lag)]
         {
