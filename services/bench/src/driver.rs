@@ -233,6 +233,9 @@ impl Crowd {
         run.is_sending = false;
         let never = run.schedule.as_mut().map_or(0, |schedule| schedule.cut(run.end));
         let waiting: usize = self.members.iter_mut().map(Member::forget_waiting).sum();
+        if let Life::Conversations { reset, .. } = self.options.life {
+            self.members.iter_mut().for_each(|member| member.leave(reset));
+        }
         run.slot.planned += never;
         run.slot.unsent = never + waiting as u64;
         let limit = run.end.max(clock::now()) + clock::of(self.options.drain);

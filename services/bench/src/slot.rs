@@ -1,5 +1,6 @@
 //! What one slot of load found.
 
+use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -16,7 +17,7 @@ pub fn histogram() -> Histogram<u64> {
 ///
 /// Two laws hold for every slot: `planned = sent + unsent` and
 /// `sent = ok + wrong + error + timeout + lost + in_flight` ([`Self::balances`]).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Slot {
     /// Questions that were due.
     pub planned: u64,
@@ -138,6 +139,30 @@ impl Slot {
         self.client_cpu += other.client_cpu;
         self.client_user += other.client_user;
         self.wall += other.wall;
+    }
+}
+
+impl fmt::Debug for Slot {
+    /// The books, without the histograms' thousands of classes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot")
+            .field("planned", &self.planned)
+            .field("sent", &self.sent)
+            .field("unsent", &self.unsent)
+            .field("ok", &self.ok)
+            .field("in_time", &self.in_time)
+            .field("wrong", &self.wrong)
+            .field("error", &self.error)
+            .field("timeout", &self.timeout)
+            .field("lost", &self.lost)
+            .field("in_flight", &self.in_flight)
+            .field("duplicates", &self.duplicates)
+            .field("surplus", &self.surplus)
+            .field("connects", &self.connects)
+            .field("connect_errors", &self.connect_errors)
+            .field("client_cpu", &self.client_cpu)
+            .field("wall", &self.wall)
+            .finish_non_exhaustive()
     }
 }
 

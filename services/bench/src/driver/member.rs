@@ -82,6 +82,13 @@ impl Member {
         count
     }
 
+    /// Ends a conversation in which nothing is on the way.
+    pub fn leave(&mut self, reset: bool) {
+        if self.asked.is_empty() {
+            self.close(reset);
+        }
+    }
+
     /// Gives up a socket with questions on the way, and says how many: their answers must not be heard in the next slot.
     pub fn abandon(&mut self) -> usize {
         let count = self.asked.len();
@@ -151,14 +158,15 @@ impl Crowd {
             return;
         }
         let text = self.script.questions(member.next as usize, count);
+        // Before the write: a client that loses the CPU right after it must not make the server look faster.
+        let now = clock::now();
         match send(socket, text, SendFlags::NOSIGNAL) {
             Ok(written) if written == text.len() => {
-                let now = clock::now();
                 let is_open_loop = run.schedule.is_some();
                 for planned in member.waiting.drain(..) {
                     member.asked.push_back((planned, now));
                     if is_open_loop {
-                        run.slot.lag.saturating_record((now - planned).max(1));
+                        run.slot.lag.saturating_record(now.saturating_sub(planned).max(1));
                     }
                 }
                 member.next = ((member.next as usize + count) % KINDS) as u8;
@@ -292,7 +300,8 @@ impl Crowd {
     fn go_on(&mut self, index: u32, count: usize, run: &mut Run) {
         if let Life::Conversations { questions, reset } = self.options.life {
             let member = &mut self.members[index as usize];
-            if member.served >= questions {
+            // Whoever will ask nothing more leaves: others may be waiting for the place.
+            if member.served >= questions || !run.is_sending {
                 member.close(reset);
             }
         }
