@@ -188,6 +188,11 @@ impl Crowd {
         }
     }
 
+    /// Closes all connections. They are made anew for the next slot.
+    pub fn disband(&mut self) {
+        self.members.iter_mut().for_each(|member| member.close(false));
+    }
+
     fn ask(&mut self, run: &mut Run) -> io::Result<()> {
         self.free.clear();
         self.resting.clear();

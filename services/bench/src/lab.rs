@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use zen::{Endpoint, Transport};
 
 pub use network::packet_filter;
-pub(crate) use processes::field;
 pub use processes::{Facts, Usage};
+pub(crate) use processes::{family, field};
 
 /// A server on loopback is ready within a moment, or it is in trouble.
 const BOOT: Duration = Duration::from_secs(20);

@@ -5,7 +5,10 @@
 //! - [`Lab`]: starts [`Server`]s on loopback and reads what they use.
 //! - [`stats`]: what may be said of measurements that were taken side by side.
 //! - [`machine`]: what else the machine did meanwhile.
+//! - [`bench`](mod@bench): which architecture costs what.
 
+pub mod bench;
+mod calls;
 mod clock;
 mod driver;
 mod lab;

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use bench::Random;
-use bench::stats::{batch_means, bootstrap_median, compare, holm, log_ratios, median, pairs_for, quantile, tie_groups};
+use bench::stats::{
+    batch_means, bootstrap_median, compare, holm, log_ratios, median, pairs_for, quantile, sign_test, tie_groups,
+};
 
 fn near(one: f64, other: f64) {
     assert!((one - other).abs() < 1e-3, "{one} and not {other}");
@@ -26,6 +28,17 @@ fn ratios_of_what_was_measured() {
     assert_eq!(ratios.len(), 2);
     near(ratios[0], 2.0_f64.ln());
     near(ratios[1], -(4.0_f64.ln()));
+}
+
+#[test]
+fn the_sign_test_is_the_binomial() {
+    // R: binom.test(9, 10)$p.value; the 2nd and the 9th of ten values bound their median with 97.9 %.
+    let values: Vec<f64> = (0..10).map(|at| f64::from(at) - 0.5).collect();
+    let found = sign_test(&values);
+    near(found.p, 0.021_48);
+    near(found.low, values[1]);
+    near(found.high, values[8]);
+    near(sign_test(&[1.0, 2.0, 3.0]).p, 0.25);
 }
 
 #[test]

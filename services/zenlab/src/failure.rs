@@ -12,6 +12,13 @@ pub const FAILED: u8 = 1;
 /// Exit code: what was asked for makes no sense.
 pub const USAGE: u8 = 2;
 
+/// Exit code: a limit that was asked for is not kept.
+pub const LIMIT: u8 = 3;
+/// Exit code: too much noise to say anything, or a check of the run itself failed.
+pub const INCONCLUSIVE: u8 = 4;
+/// Exit code: ended by Ctrl-C.
+pub const INTERRUPTED: u8 = 130;
+
 /// One sentence for the person at the terminal, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {

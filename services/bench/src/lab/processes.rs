@@ -109,7 +109,7 @@ pub(super) fn command(pid: u32) -> Option<String> {
 }
 
 /// A process and all below it. Architectures that fork have one thread, so every child is its main thread's.
-fn family(leader: u32) -> Vec<u32> {
+pub(crate) fn family(leader: u32) -> Vec<u32> {
     let mut all = vec![leader];
     let mut at = 0;
     while let Some(&pid) = all.get(at) {
