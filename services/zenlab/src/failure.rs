@@ -12,10 +12,12 @@ pub const FAILED: u8 = 1;
 /// Exit code: what was asked for makes no sense.
 pub const USAGE: u8 = 2;
 
-/// Exit code: a threshold that was set was passed.
-pub const THRESHOLD: u8 = 3;
-/// Exit code: nothing can be said, because of noise or because the load generator was the limit.
+/// Exit code: a limit that was asked for is not kept.
+pub const LIMIT: u8 = 3;
+/// Exit code: too much noise to say anything, or a check of the run itself failed.
 pub const INCONCLUSIVE: u8 = 4;
+/// Exit code: ended by Ctrl-C.
+pub const INTERRUPTED: u8 = 130;
 
 /// One sentence for the person at the terminal, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]

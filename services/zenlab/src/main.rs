@@ -11,6 +11,7 @@ mod health;
 mod lab;
 mod list;
 mod live;
+mod measure;
 mod metrics;
 mod operate;
 mod output;
@@ -68,6 +69,8 @@ enum Command {
     Start(operate::orders::Start),
     /// End a server
     Shutdown(operate::shutdown::Args),
+    /// Measure what a question costs each architecture, as ratios with intervals
+    Bench(measure::bench::Args),
     /// Let a conversation, a worker or a data plane fail, to see who is harmed
     Crash(operate::crash::Args),
     /// Load some architectures harder than the others
@@ -108,6 +111,7 @@ fn run(command: &Command) -> Outcome {
         Command::Drain(args) => operate::drain::run(args),
         Command::Start(args) => args.run(),
         Command::Shutdown(args) => operate::shutdown::run(args),
+        Command::Bench(args) => measure::bench::run(args),
         Command::Crash(args) => operate::crash::run(args),
         Command::Spotlight(args) => spotlight::run(args),
         Command::Health(args) => health::run(args),

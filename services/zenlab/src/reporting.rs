@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use report::compare::{Comparison, Gate, compare};
 use report::{File, Verdict, render, write_all, write_file, write_files};
 
-use crate::failure::{Failure, INCONCLUSIVE, OK, Outcome, THRESHOLD};
+use crate::failure::{Failure, INCONCLUSIVE, OK, Outcome, LIMIT};
 use crate::output;
 
 /// What `report` is told.
@@ -116,7 +116,7 @@ impl Compare {
             for ratio in gate.passed_by(comparison) {
                 let (subject, value) = (&ratio.subject, ratio.value);
                 output::complain(&format!("zenlab: --fail-if {gate} holds for {subject}: the ratio is {value:.3}"));
-                code = THRESHOLD;
+                code = LIMIT;
             }
         }
         code

@@ -1,0 +1,200 @@
+//! Which architecture costs what: randomised complete blocks of short slots.
+//!
+//! Every block visits every contestant once, in an order drawn anew, with two slots each: one at a rate that is the same for all
+//! (what does a question cost, how long does it take?) and one closed loop (how much is possible?). What is claimed comes from
+//! the ratios within blocks, so that whatever the machine did meanwhile met all alike. The reference takes part twice: a run that
+//! tells it from itself is unreliable.
+
+mod blocks;
+mod hostile;
+mod outcome;
+mod tables;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use zen::Transport;
+
+use crate::lab::{Lab, Server, Subject};
+use crate::slot::Slot;
+use crate::{Crowd, Life, Options, Pace};
+
+pub use outcome::{Outcome, report};
+
+/// How the twin is called after the reference.
+const TWIN: &str = " (twin)";
+
+/// Silent connections whose memory is measured.
+const IDLE: usize = 200;
+
+/// What is measured, and how.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// How questions travel.
+    pub transport: Transport,
+    /// Connections that a contestant holds, if it can serve so many at once.
+    pub connections: usize,
+    /// Questions a second that are offered to all alike; none for half of what the slowest can do.
+    pub rate: Option<f64>,
+    /// Blocks, and so pairs for each claim.
+    pub pairs: usize,
+    /// Length of a slot at the offered rate; a closed-loop slot is half as long.
+    pub slot: Duration,
+    /// Questions on the way on each connection, in the closed loop.
+    pub pipeline: usize,
+    /// How long each contestant is warmed up at most.
+    pub warmup: Duration,
+    /// What the orders and the arrivals follow from.
+    pub seed: u64,
+    /// Name of the contestant that all are compared with.
+    pub reference: String,
+    /// Whether latency is measured over a range of rates, too.
+    pub curve: bool,
+    /// The stages of that range, each a time and a rate; none for parts of each contestant's capacity.
+    pub stages: Vec<(Duration, f64)>,
+    /// Whether unfriendly clients come, too.
+    pub hostile: bool,
+    /// Ends the run early, with what is there.
+    pub stop: &'static AtomicBool,
+}
+
+/// Who takes part.
+#[derive(Debug, Clone)]
+pub struct Contestant {
+    /// What is started, or its name if it runs already.
+    pub subject: Subject,
+    /// Clients that it can serve at once; none for more than it is asked to.
+    pub at_once: Option<usize>,
+    /// A server that is there already, as its endpoints and admin URL.
+    pub running: Option<(Vec<zen::Endpoint>, Option<String>)>,
+}
+
+/// Tells how far the run is.
+pub type Progress<'a> = &'a mut dyn FnMut(&str);
+
+/// A contestant in the ring.
+struct Entrant {
+    name: String,
+    at_once: Option<usize>,
+    server: Server,
+    /// Connections that it holds.
+    held: usize,
+    crowd: Crowd,
+    /// Sum of the slots at the offered rate, and of the closed loops.
+    paced: Slot,
+    closed: Slot,
+    usage: crate::Usage,
+}
+
+/// Measures all contestants.
+///
+/// # Errors
+/// If a server cannot be started or reached.
+pub fn run(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progress<'_>) -> io::Result<Outcome> {
+    let mut field = enter(plan, lab, contestants, progress)?;
+    let capacities = warm_up(plan, &mut field, progress)?;
+    let slowest = capacities.iter().copied().fold(f64::INFINITY, f64::min);
+    let rate = plan.rate.unwrap_or_else(|| round(slowest / 2.0)).max(1.0);
+    let observations = blocks::run(plan, rate, &mut field, progress)?;
+    let curves = if plan.curve { blocks::curves(plan, &capacities, &mut field, progress)? } else { Vec::new() };
+    let mut outcome = Outcome::new(rate, observations, curves);
+    for (at, mut entrant) in field.into_iter().enumerate() {
+        outcome.add(plan, &mut entrant)?;
+        let is_twin = at == 1;
+        if plan.stop.load(Ordering::Relaxed) || is_twin {
+            continue;
+        }
+        progress(&format!("{}: memory of idle connections, unfriendly clients", entrant.name));
+        outcome.examine(plan, entrant)?;
+    }
+    outcome.is_complete = !plan.stop.load(Ordering::Relaxed);
+    Ok(outcome)
+}
+
+/// Starts the reference, its twin, then all others.
+fn enter(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progress<'_>) -> io::Result<Vec<Entrant>> {
+    let is_reference = |one: &&Contestant| one.subject.name == plan.reference;
+    let reference = contestants.iter().find(is_reference).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("the reference {:?} takes no part", plan.reference))
+    })?;
+    let mut twin = reference.clone();
+    twin.subject.name.push_str(TWIN);
+    let others = contestants.iter().filter(|one| one.subject.name != plan.reference);
+    let mut field = Vec::new();
+    for contestant in [reference, &twin].into_iter().chain(others) {
+        progress(&format!("starting {}", contestant.subject.name));
+        field.push(contestant.enter(plan, lab)?);
+    }
+    Ok(field)
+}
+
+impl Contestant {
+    fn enter(&self, plan: &Plan, lab: &Lab) -> io::Result<Entrant> {
+        let name = &self.subject.name;
+        let server = match &self.running {
+            Some((endpoints, admin)) => Server::running(name, endpoints.clone(), admin.clone())?,
+            None => lab.start(&self.subject)?,
+        };
+        // A datagram socket is no connection: it holds nobody up.
+        let most = if plan.transport.is_stream() { self.at_once.unwrap_or(usize::MAX) } else { usize::MAX };
+        let held = plan.connections.min(most);
+        let options = Options { depth: plan.pipeline, ..options(plan) };
+        let crowd = Crowd::connect(endpoint(&server, plan)?, held, options)?;
+        Ok(Entrant {
+            name: name.clone(),
+            at_once: self.at_once,
+            server,
+            held,
+            crowd,
+            paced: Slot::default(),
+            closed: Slot::default(),
+            usage: crate::Usage::default(),
+        })
+    }
+}
+
+fn endpoint<'a>(server: &'a Server, plan: &Plan) -> io::Result<&'a zen::Endpoint> {
+    server
+        .endpoint(plan.transport)
+        .ok_or_else(|| io::Error::other(format!("{} does not serve {}", server.name, plan.transport)))
+}
+
+fn options(plan: &Plan) -> Options {
+    Options { stop: Some(plan.stop), ..Options::default() }
+}
+
+/// Closed-loop slots until two in a row agree within a tenth; gives the last throughput of each.
+fn warm_up(plan: &Plan, field: &mut [Entrant], progress: Progress<'_>) -> io::Result<Vec<f64>> {
+    let window = (plan.warmup / 10).max(Duration::from_millis(10));
+    let mut capacities = Vec::new();
+    for entrant in field {
+        progress(&format!("warming up {}", entrant.name));
+        let mut last = entrant.crowd.slot(window, Pace::Closed)?.throughput();
+        for _ in 1..10 {
+            let now = entrant.crowd.slot(window, Pace::Closed)?.throughput();
+            let agree = (now / last.max(1.0) - 1.0).abs() < 0.1;
+            last = now;
+            if agree {
+                break;
+            }
+        }
+        capacities.push(last);
+    }
+    Ok(capacities)
+}
+
+/// Two significant digits, which are easier to say again.
+fn round(rate: f64) -> f64 {
+    let unit = 10_f64.powf(rate.max(1.0).log10().floor() - 1.0);
+    (rate / unit).round() * unit
+}
+
+fn conversations(plan: &Plan, reset: bool) -> Options {
+    Options {
+        life: Life::Conversations { questions: 3, reset },
+        patience: Duration::from_millis(300),
+        drain: Duration::from_millis(400),
+        ..options(plan)
+    }
+}

@@ -1,0 +1,268 @@
+//! Servers to be measured: started for it on loopback, or running already.
+
+mod network;
+mod processes;
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setsid};
+use serde_json::{Value, json};
+use zen::{Endpoint, Transport};
+
+pub use network::packet_filter;
+pub use processes::{Facts, Usage};
+pub(crate) use processes::{family, field};
+
+/// A server on loopback is ready within a moment, or it is in trouble.
+const BOOT: Duration = Duration::from_secs(20);
+
+/// How long a server may take to end before it is killed.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// How long an admin API may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A place for servers: a directory for their sockets and logs, and, where that is allowed, a network of their own.
+#[derive(Debug)]
+pub struct Lab {
+    program: PathBuf,
+    directory: PathBuf,
+    has_own_network: bool,
+}
+
+/// A server to be started.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// Its name in reports.
+    pub name: String,
+    /// The architecture, as `zenlab server` knows it.
+    pub architecture: String,
+    /// Where it serves: one endpoint for each.
+    pub transports: Vec<Transport>,
+    /// Settings, each as `KEY=VALUE`.
+    pub settings: Vec<String>,
+}
+
+/// A server that is ready.
+#[derive(Debug)]
+pub struct Server {
+    /// Its name in reports.
+    pub name: String,
+    endpoints: Vec<Endpoint>,
+    admin: Option<String>,
+    child: Option<Child>,
+    /// Leaders of its data planes, for processes of this machine.
+    leaders: Vec<(Transport, u32)>,
+}
+
+impl Lab {
+    /// A lab whose servers are `program server NAME`.
+    ///
+    /// With `own_network` the calling process moves into a network namespace with nothing but loopback, if it may: no packet
+    /// filter of the host slows its questions down. That must happen before there are threads, and it is for good.
+    ///
+    /// # Errors
+    /// If the directory for sockets and logs cannot be made.
+    pub fn open(program: &Path, own_network: bool) -> io::Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let has_own_network = own_network && network::isolate().is_ok();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("zenlab-bench.{}.{number}", std::process::id()));
+        fs::create_dir_all(&directory)?;
+        Ok(Self { program: program.to_owned(), directory, has_own_network })
+    }
+
+    /// Whether the servers have a network namespace of their own.
+    pub const fn has_own_network(&self) -> bool {
+        self.has_own_network
+    }
+
+    /// Starts a server and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it ends or is not ready within 20 s; the error has its last words.
+    pub fn start(&self, subject: &Subject) -> io::Result<Server> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let log = self.directory.join(format!("{number}.log"));
+        let listen = |transport: &Transport| match transport {
+            Transport::Tcp | Transport::Udp => format!("{transport}://127.0.0.1:0"),
+            unix => format!("{unix}://{}", self.directory.join(format!("{number}.{unix}")).display()),
+        };
+        let mut command = Command::new(&self.program);
+        command.args(["server", &subject.architecture, "--admin", "127.0.0.1:0", "--set", "lab=true"]);
+        command.args(subject.transports.iter().flat_map(|transport| ["--listen".to_owned(), listen(transport)]));
+        command.args(subject.settings.iter().flat_map(|setting| ["--set", setting]));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
+        let parent = getpid();
+        // SAFETY: between fork and exec only system calls are made, no memory is allocated and no lock is taken.
+        unsafe { command.pre_exec(move || prepare(parent)) };
+        let child = command.spawn().map_err(|error| named(&self.program.display().to_string(), &error))?;
+        let mut server = Server {
+            name: subject.name.clone(),
+            endpoints: Vec::new(),
+            admin: None,
+            child: Some(child),
+            leaders: Vec::new(),
+        };
+        server.boot(&log, subject.transports.len())?;
+        Ok(server)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // What is left in the directory of temporary files is no trouble for anybody.
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// In the child, before it becomes a server: Ctrl-C at our terminal is not for it, and it ends when we end.
+fn prepare(parent: Pid) -> io::Result<()> {
+    setsid()?;
+    set_parent_process_death_signal(Some(Signal::QUIT))?;
+    // A parent that died before the line above will send no signal.
+    if getppid() != Some(parent) {
+        return Err(ErrorKind::BrokenPipe.into());
+    }
+    Ok(())
+}
+
+impl Server {
+    /// A server that runs already, by its endpoints, and its admin URL if it has one.
+    ///
+    /// # Errors
+    /// If the admin API cannot be asked.
+    pub fn running(name: &str, endpoints: Vec<Endpoint>, admin: Option<String>) -> io::Result<Self> {
+        let mut server = Self { name: name.to_owned(), endpoints, admin, child: None, leaders: Vec::new() };
+        if server.admin.is_some() {
+            server.find_leaders()?;
+        }
+        Ok(server)
+    }
+
+    /// Where it serves this transport.
+    pub fn endpoint(&self, transport: Transport) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.transport == transport)
+    }
+
+    /// The URL of its admin API.
+    pub fn admin(&self) -> Option<&str> {
+        self.admin.as_deref()
+    }
+
+    /// The leader of the data plane that serves this transport, if it is a process of this machine.
+    pub fn leader(&self, transport: Transport) -> Option<u32> {
+        self.leaders.iter().find(|(known, _)| *known == transport).map(|&(_, pid)| pid)
+    }
+
+    /// What the data plane of this transport has used up to now; none if its processes cannot be seen.
+    pub fn usage(&self, transport: Transport) -> Option<Usage> {
+        Usage::of(self.leader(transport)?)
+    }
+
+    /// What the data plane of this transport holds; none if its processes cannot be seen.
+    pub fn facts(&self, transport: Transport) -> Option<Facts> {
+        Facts::of(self.leader(transport)?)
+    }
+
+    /// Changes a setting while it runs.
+    ///
+    /// # Errors
+    /// If there is no admin API, or it refuses.
+    pub fn set(&self, key: &str, value: &Value) -> io::Result<()> {
+        let request = agent()
+            .patch(self.url("/api/v1/config")?)
+            .header("if-match", "*")
+            .content_type("application/merge-patch+json");
+        request.send(json!({key: value}).to_string()).map(drop).map_err(|error| named(&self.name, &error))
+    }
+
+    /// Reads from the admin API.
+    ///
+    /// # Errors
+    /// If there is none, or it refuses.
+    pub fn get(&self, path: &str) -> io::Result<String> {
+        let mut response = agent().get(self.url(path)?).call().map_err(|error| named(&self.name, &error))?;
+        response.body_mut().read_to_string().map_err(|error| named(&self.name, &error))
+    }
+
+    fn url(&self, path: &str) -> io::Result<String> {
+        let admin = self.admin.as_ref().ok_or_else(|| named(&self.name, &"it has no admin API that is known"))?;
+        Ok(format!("{admin}{path}"))
+    }
+
+    fn boot(&mut self, log: &Path, endpoints: usize) -> io::Result<()> {
+        let deadline = Instant::now() + BOOT;
+        loop {
+            if self.has_begun(log, endpoints) && self.get("/readyz").is_ok() {
+                return self.find_leaders();
+            }
+            let has_ended = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
+            if has_ended || Instant::now() > deadline {
+                let words = fs::read_to_string(log).unwrap_or_default();
+                let last = words.lines().last().unwrap_or("it said nothing").to_owned();
+                return Err(named(&self.name, &format!("the server does not get ready: {last}")));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Reads in the server's log where it listens; says whether all is known.
+    fn has_begun(&mut self, log: &Path, endpoints: usize) -> bool {
+        let text = fs::read_to_string(log).unwrap_or_default();
+        let events: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let urls = |name: &'static str| {
+            events.iter().filter(move |event| event["event"] == name).filter_map(|event| event["url"].as_str())
+        };
+        self.admin = urls("admin_listening").next().map(str::to_owned);
+        self.endpoints = urls("listening").filter_map(|url| url.parse().ok()).collect();
+        self.admin.is_some() && self.endpoints.len() == endpoints
+    }
+
+    fn find_leaders(&mut self) -> io::Result<()> {
+        let status: Value = serde_json::from_str(&self.get("/api/v1/status")?)?;
+        let leader = |endpoint: &Value| {
+            let transport = endpoint["transport"].as_str()?.parse().ok()?;
+            let pid = u32::try_from(endpoint["pid"].as_u64()?).ok()?;
+            // A server in a container has other numbers for its processes.
+            (processes::command(pid)? == "zenlab").then_some((transport, pid))
+        };
+        self.leaders = status["endpoints"].as_array().into_iter().flatten().filter_map(leader).collect();
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        if let Some(pid) = Pid::from_raw(child.id() as i32) {
+            // A child that is no more hears nothing.
+            let _ = kill_process(pid, Signal::QUIT);
+        }
+        let deadline = Instant::now() + GRACE;
+        while matches!(child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                // Whoever is below dies with the supervisor.
+                let _ = child.kill();
+                let _ = child.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).proxy(None).build().into()
+}
+
+fn named(name: &str, why: &dyn std::fmt::Display) -> io::Error {
+    io::Error::other(format!("{name}: {why}"))
+}

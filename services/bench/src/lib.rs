@@ -1,0 +1,25 @@
+//! Measures servers so that the figures can be believed.
+//!
+//! - [`Crowd`]: clients of one endpoint, asked for a [`Slot`] of load at a [`Pace`]. Its books balance, and its latencies count
+//!   from the planned instant.
+//! - [`Lab`]: starts [`Server`]s on loopback and reads what they use.
+//! - [`stats`]: what may be said of measurements that were taken side by side.
+//! - [`machine`]: what else the machine did meanwhile.
+//! - [`bench`](mod@bench): which architecture costs what.
+
+pub mod bench;
+mod calls;
+mod clock;
+mod driver;
+mod lab;
+pub mod machine;
+mod pace;
+mod random;
+mod slot;
+pub mod stats;
+
+pub use driver::{Crowd, Life, Options};
+pub use lab::{Facts, Lab, Server, Subject, Usage, packet_filter};
+pub use pace::{Arrivals, Pace};
+pub use random::Random;
+pub use slot::{Slot, histogram};

@@ -1,0 +1,146 @@
+//! `zenlab bench`: what a question costs each architecture.
+
+use std::time::Duration;
+
+use ::bench::bench::{self, Contestant, Outcome, Plan};
+
+use super::field::Field;
+use super::{Output, STOP, Session, failed, lab, progress, publish, units};
+use crate::failure::{LIMIT, OK, Outcome as Done};
+use crate::output;
+
+/// What `bench` is told.
+///
+/// Every architecture is visited in short slots, in a random order, again and again; what is printed are medians of ratios
+/// with 95 % intervals. Exit codes: 0 done, 1 failed, 2 usage, 3 a limit is not kept, 4 inconclusive, 130 interrupted.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  zenlab bench\n  zenlab bench --only epoll,tokio_current_thread --pairs 120\n  \
+                        zenlab bench --only all --transport udp -R 2k -o out\n  zenlab bench --target old=tcp://127.0.0.1:1071")]
+pub struct Args {
+    #[command(flatten)]
+    field: Field,
+    /// Blocks; each gives a pair for every comparison
+    #[arg(long, default_value = "40", value_parser = units::count, value_name = "N")]
+    pairs: usize,
+    /// Time for all blocks, instead of their number
+    #[arg(short, long, value_parser = units::time, value_name = "TIME", conflicts_with = "pairs")]
+    duration: Option<Duration>,
+    /// Questions a second that are offered to each [default: half of what the slowest can do]
+    #[arg(short = 'R', long, alias = "qps", value_parser = units::number, value_name = "N")]
+    rate: Option<f64>,
+    /// Length of a slot
+    #[arg(long, default_value = "100ms", value_parser = units::time, value_name = "TIME")]
+    slot: Duration,
+    /// Questions of a slot, instead of its length
+    #[arg(short = 'n', long, value_parser = units::count, value_name = "N", requires = "rate", conflicts_with = "slot")]
+    questions: Option<usize>,
+    /// Questions on the way on each connection, in the closed loop
+    #[arg(long, default_value = "1", value_parser = units::count, value_name = "N")]
+    pipeline: usize,
+    /// How long each is warmed up at most
+    #[arg(long, default_value = "1s", value_parser = units::time, value_name = "TIME")]
+    warmup: Duration,
+    /// What the random order and the arrivals follow from
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Whom all are compared with [default: epoll, else the first]
+    #[arg(long, value_name = "NAME")]
+    reference: Option<String>,
+    /// Measure latency over a range of rates, too
+    #[arg(long)]
+    curve: bool,
+    /// The stages of that range, such as 2s@1k,2s@5k
+    #[arg(long, value_delimiter = ',', value_parser = units::stage, value_name = "STAGES")]
+    stages: Vec<(Duration, f64)>,
+    /// Leave the unfriendly clients at home
+    #[arg(long)]
+    friendly: bool,
+    /// A limit for each architecture at the offered rate, such as p99<5ms
+    #[arg(long, value_parser = units::limit, value_name = "LIMIT")]
+    slo: Option<(f64, Duration)>,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Measures, and prints the report.
+pub fn run(args: &Args) -> Done {
+    let contestants = args.field.contestants()?;
+    let plan = args.plan(&contestants);
+    if args.dry_run {
+        output::say_all(&describe(&plan, &contestants));
+        return Ok(OK);
+    }
+    // A network of its own comes before everything that might start a thread.
+    let lab = lab(args.field.own_network())?;
+    let session = Session::begin(args.seed);
+    let outcome =
+        bench::run(&plan, &lab, &contestants, &mut progress(args.output.quiet)).map_err(|error| failed(&error))?;
+    let report = bench::report(&plan, &outcome, session.run(&lab, &args.output.label));
+    let code = publish(&report, &args.output)?;
+    Ok(if code == OK && !args.keeps_limit(&outcome) { LIMIT } else { code })
+}
+
+impl Args {
+    fn plan(&self, contestants: &[Contestant]) -> Plan {
+        let names: Vec<&str> = contestants.iter().map(|one| one.subject.name.as_str()).collect();
+        let usual = if names.contains(&"epoll") { "epoll" } else { names[0] };
+        let by_count = self.questions.zip(self.rate).map(|(count, rate)| Duration::from_secs_f64(count as f64 / rate));
+        let slot = by_count.unwrap_or(self.slot);
+        // A visit is a slot, half of one, and a sixteenth; the twin is visited, too.
+        let block = slot.mul_f64(1.6) * (contestants.len() as u32 + 1);
+        let pairs = self.duration.map_or(self.pairs, |all| (all.as_secs_f64() / block.as_secs_f64()).ceil() as usize);
+        Plan {
+            transport: self.field.transport,
+            connections: self.field.connections,
+            rate: self.rate,
+            pairs,
+            slot,
+            pipeline: self.pipeline,
+            warmup: self.warmup,
+            seed: self.seed,
+            reference: self.reference.clone().unwrap_or_else(|| usual.to_owned()),
+            curve: self.curve || !self.stages.is_empty(),
+            stages: self.stages.clone(),
+            hostile: !self.friendly,
+            stop: &STOP,
+        }
+    }
+
+    fn keeps_limit(&self, outcome: &Outcome) -> bool {
+        let Some((q, longest)) = self.slo else { return true };
+        let broken = outcome
+            .entrants
+            .iter()
+            .filter(|entrant| Duration::from_nanos(entrant.paced.response.value_at_quantile(q)) >= longest);
+        let names: Vec<&str> = broken.map(|entrant| entrant.name.as_str()).collect();
+        if !names.is_empty() {
+            output::complain(&format!("the limit of {longest:?} is not kept by {}", names.join(", ")));
+        }
+        names.is_empty()
+    }
+}
+
+fn describe(plan: &Plan, contestants: &[Contestant]) -> Vec<String> {
+    let time = plan.slot.mul_f64(1.6) * (contestants.len() as u32 + 1) * plan.pairs as u32;
+    let rate =
+        plan.rate.map_or("half of what the slowest can do".to_owned(), |rate| format!("{rate} questions a second"));
+    let mut lines = vec![
+        format!(
+            "{} blocks over {}, {:?} for a slot, about {:.0} s",
+            plan.pairs,
+            plan.transport,
+            plan.slot,
+            time.as_secs_f64()
+        ),
+        format!("offered rate: {rate}; seed {}; compared with {}, which takes part twice", plan.seed, plan.reference),
+    ];
+    lines.extend(contestants.iter().map(|one| {
+        let settings = one.subject.settings.join(" ");
+        let held = one.at_once.unwrap_or(usize::MAX).min(plan.connections);
+        format!("{}: {held} connections {settings}", one.subject.name)
+    }));
+    lines
+}

@@ -1,0 +1,114 @@
+//! Who takes part.
+
+use ::bench::Subject;
+use ::bench::bench::Contestant;
+use zen::{Endpoint, Transport};
+
+use crate::failure::Failure;
+use crate::lab::{Architecture, Capacity, REGISTRY, Workers};
+use crate::target;
+
+/// Who takes part when nobody is named: one of each kind.
+const USUAL: [&str; 5] = ["single_threaded", "thread_pool", "thread_per_connection", "select", "epoll"];
+
+/// Workers that a pool gets at most.
+const MOST_WORKERS: usize = 128;
+
+/// Who is measured.
+#[derive(Debug, clap::Args)]
+pub struct Field {
+    /// Architectures to start and measure, or `all` [default: one of each kind]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    only: Vec<String>,
+    /// A server that runs already, as NAME=URL, or NAME=URL@ADMIN-URL to see what it uses; once for each
+    #[arg(long, value_name = "NAME=URL")]
+    target: Vec<String>,
+    /// How questions travel: tcp, udp, unix or unixgram
+    #[arg(long, default_value = "tcp", value_name = "NAME")]
+    pub transport: Transport,
+    /// Connections, for servers that serve so many at once
+    #[arg(short, long, default_value = "16", value_parser = super::units::count, value_name = "N")]
+    pub connections: usize,
+    /// A setting for every server that is started, such as trace_one_in=0
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Stay in this machine's own network, whose packet filter may make each question dearer
+    #[arg(long)]
+    host_network: bool,
+}
+
+impl Field {
+    /// Whether the servers may have a network of their own.
+    pub fn own_network(&self) -> bool {
+        self.target.is_empty() && !self.host_network
+    }
+
+    /// Everybody that was named, in the registry's order, then the servers that run already.
+    pub fn contestants(&self) -> Result<Vec<Contestant>, Failure> {
+        let mut all: Vec<Contestant> =
+            self.architectures()?.into_iter().map(|architecture| self.start(architecture)).collect();
+        for target in &self.target {
+            all.push(self.running(target)?);
+        }
+        if all.is_empty() {
+            return Err(Failure::usage(format!("nobody serves {}", self.transport)));
+        }
+        Ok(all)
+    }
+
+    fn architectures(&self) -> Result<Vec<&'static Architecture>, Failure> {
+        let serves = |one: &&'static Architecture| one.supports(self.transport);
+        if self.only.iter().any(|name| name == "all") {
+            return Ok(REGISTRY.iter().copied().filter(serves).collect());
+        }
+        if self.only.is_empty() {
+            let usual = REGISTRY.iter().copied().filter(|one| USUAL.contains(&one.name) && self.target.is_empty());
+            return Ok(usual.filter(serves).collect());
+        }
+        let named = target::architectures(&self.only)?;
+        match named.iter().find(|one| !serves(one)) {
+            Some(other) => Err(Failure::usage(format!("{} does not serve {}", other.name, self.transport))),
+            None => Ok(named),
+        }
+    }
+
+    fn start(&self, architecture: &Architecture) -> Contestant {
+        // Contestants wait for their turn; that is no idleness.
+        let mut settings = vec!["idle_timeout=1h".to_owned()];
+        let at_once = match (architecture.capacity, architecture.workers) {
+            (Capacity::Connections(most), _) => most,
+            (Capacity::PerWorker, Workers::Ignored(_)) => 1,
+            (Capacity::PerWorker, _) => {
+                let workers = self.connections.min(MOST_WORKERS);
+                settings.push(format!("workers={workers}"));
+                workers
+            }
+        };
+        settings.extend(self.set.iter().cloned());
+        let subject = Subject {
+            name: architecture.name.to_owned(),
+            architecture: architecture.name.to_owned(),
+            transports: vec![self.transport],
+            settings,
+        };
+        Contestant { subject, at_once: Some(at_once), running: None }
+    }
+
+    fn running(&self, text: &str) -> Result<Contestant, Failure> {
+        let wrong = || Failure::usage(format!("{text:?} is no target such as NAME=tcp://HOST:PORT"));
+        let (name, place) = text.split_once('=').ok_or_else(wrong)?;
+        let (url, admin) = place.split_once('@').map_or((place, None), |(url, admin)| (url, Some(admin.to_owned())));
+        let endpoint: Endpoint = url.parse().map_err(|error: zen::EndpointError| Failure::usage(error.to_string()))?;
+        if endpoint.transport != self.transport {
+            let why = format!("{url} is no {} endpoint; say --transport {}", self.transport, endpoint.transport);
+            return Err(Failure::usage(why));
+        }
+        let subject = Subject {
+            name: name.to_owned(),
+            architecture: name.to_owned(),
+            transports: vec![self.transport],
+            settings: Vec::new(),
+        };
+        Ok(Contestant { subject, at_once: None, running: Some((vec![endpoint], admin)) })
+    }
+}

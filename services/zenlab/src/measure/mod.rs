@@ -1,0 +1,153 @@
+//! The commands that measure: who takes part, how long, and how the report leaves.
+
+pub mod bench;
+mod field;
+mod show;
+mod units;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime};
+
+use ::bench::Lab;
+use ::bench::machine::{Reading, describe};
+use report::{Report, Run, Verdict};
+use rustix::termios::isatty;
+
+use crate::failure::{Failure, INCONCLUSIVE, INTERRUPTED, OK};
+use crate::output;
+
+/// Ctrl-C was pressed: what is there is printed.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// The whole document.
+    Json,
+    /// Tables for a README.
+    Md,
+}
+
+/// How the report leaves, the same for every command that measures.
+#[derive(Debug, clap::Args)]
+pub struct Output {
+    /// How the result is printed
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    format: Format,
+    /// A directory for the report: report.json and report.md
+    #[arg(short = 'o', long = "output", value_name = "DIR")]
+    directory: Option<std::path::PathBuf>,
+    /// A name for this run in its report
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    label: String,
+    /// Print no progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// A run under way: when it began and what the machine was like.
+struct Session {
+    began: SystemTime,
+    clock: Instant,
+    reading: Reading,
+    seed: u64,
+}
+
+impl Session {
+    /// Begins; from now on Ctrl-C ends the run in order, and a second one at once.
+    fn begin(seed: u64) -> Self {
+        watch_for_stop();
+        Self { began: SystemTime::now(), clock: Instant::now(), reading: Reading::take(), seed }
+    }
+
+    fn run(&self, lab: &Lab, label: &str) -> Run {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        Run {
+            command: format!("zenlab {}", arguments.join(" ")),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            seed: self.seed,
+            began: humantime::format_rfc3339_seconds(self.began).to_string(),
+            took_seconds: self.clock.elapsed().as_secs_f64(),
+            machine: describe(Some(lab), &Reading::take().since(&self.reading)),
+            label: label.to_owned(),
+        }
+    }
+}
+
+/// Tells how far a run is, on standard error, if a person may be looking at it.
+fn progress(is_quiet: bool) -> impl FnMut(&str) {
+    let is_shown = !is_quiet && isatty(std::io::stderr());
+    move |line| {
+        if is_shown {
+            // Over the last one: a line for each would bury the result.
+            eprint!("\r\x1b[2K{line}");
+        }
+    }
+}
+
+/// Prints and stores a report; gives the exit code that its validity calls for.
+fn publish(report: &Report, output: &Output) -> Result<u8, Failure> {
+    if !output.quiet && isatty(std::io::stderr()) {
+        eprint!("\r\x1b[2K");
+    }
+    match output.format {
+        Format::Text => output::say_all(&show::text(report)),
+        Format::Json => output::say(&json(report)?),
+        Format::Md => output::say_all(&show::markdown(report)),
+    }
+    if let Some(directory) = &output.directory {
+        store(report, directory)?;
+    }
+    Ok(if STOP.load(Ordering::Relaxed) {
+        INTERRUPTED
+    } else if report.validity.verdict == Verdict::Valid {
+        OK
+    } else {
+        INCONCLUSIVE
+    })
+}
+
+fn store(report: &Report, directory: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::runtime(format!("{}: {error}", directory.display()));
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    std::fs::write(directory.join("report.json"), json(report)? + "\n").map_err(failed)?;
+    std::fs::write(directory.join("report.md"), show::markdown(report).join("\n") + "\n").map_err(failed)
+}
+
+fn json(report: &Report) -> Result<String, Failure> {
+    serde_json::to_string_pretty(report)
+        .map_err(|error| Failure::runtime(format!("the report cannot be written as JSON: {error}")))
+}
+
+/// A lab whose servers are this program.
+fn lab(own_network: bool) -> Result<Lab, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::runtime(format!("this program cannot be found on the disk: {error}")))?;
+    Lab::open(&program, own_network).map_err(|error| Failure::runtime(format!("there is no place to measure: {error}")))
+}
+
+fn watch_for_stop() {
+    extern "C" fn stop(_signal: libc::c_int) {
+        STOP.store(true, Ordering::Relaxed);
+    }
+    // SAFETY: sigaction is plain data, for which zero is valid; the handler only stores to an atomic, which is allowed in a
+    // signal handler. SA_RESETHAND makes the second signal end the program.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = stop as *const () as libc::sighandler_t;
+        action.sa_flags = libc::SA_RESETHAND;
+        for signal in [libc::SIGINT, libc::SIGTERM] {
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+    }
+}
+
+fn failed(error: &std::io::Error) -> Failure {
+    match error.kind() {
+        std::io::ErrorKind::InvalidInput => Failure::usage(error.to_string()),
+        _ => Failure::runtime(error.to_string()),
+    }
+}

@@ -1,0 +1,95 @@
+//! The driver and the lab with the real servers.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use bench::{Crowd, Lab, Life, Options, Pace, Subject};
+use zen::Transport;
+
+const SLOT: Duration = Duration::from_millis(100);
+
+fn subject(architecture: &str, transports: &[Transport], settings: &[&str]) -> Subject {
+    Subject {
+        name: architecture.to_owned(),
+        architecture: architecture.to_owned(),
+        transports: transports.to_vec(),
+        settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
+    }
+}
+
+fn lab() -> Lab {
+    Lab::open(Path::new(env!("CARGO_BIN_EXE_zenlab")), false).unwrap()
+}
+
+#[test]
+fn every_transport_is_measured() {
+    let lab = lab();
+    let server = lab.start(&subject("epoll", &Transport::ALL, &[])).unwrap();
+    for transport in Transport::ALL {
+        let endpoint = server.endpoint(transport).unwrap();
+        let before = server.usage(transport).unwrap();
+        let mut crowd = Crowd::connect(endpoint, 8, Options::default()).unwrap();
+        for pace in [Pace::Closed, Pace::even(2000.0)] {
+            let slot = crowd.slot(SLOT, pace).unwrap();
+            assert!(slot.balances(), "{slot:?}");
+            assert!(slot.ok > 10 && slot.failed() == 0, "{transport} {pace:?}: {slot:?}");
+        }
+        let used = server.usage(transport).unwrap().since(&before);
+        assert!(used.cpu_ns > 0 && used.switches > 0, "{transport}: {used:?}");
+        let facts = server.facts(transport).unwrap();
+        assert!(facts.processes == 1 && facts.threads == 1 && facts.memory_bytes > 0, "{facts:?}");
+    }
+}
+
+#[test]
+fn processes_and_threads_are_found_and_their_work_is_counted() {
+    let lab = lab();
+    for (architecture, setting, processes, threads) in [
+        ("prefork", &["workers=3"][..], 4, 4),
+        ("thread_pool", &["workers=3"], 1, 3),
+        ("fork_per_connection", &[], 4, 4),
+    ] {
+        let server = lab.start(&subject(architecture, &[Transport::Tcp], setting)).unwrap();
+        let mut crowd = Crowd::connect(server.endpoint(Transport::Tcp).unwrap(), 3, Options::default()).unwrap();
+        crowd.slot(SLOT, Pace::Closed).unwrap();
+        let before = server.usage(Transport::Tcp).unwrap();
+        let slot = crowd.slot(SLOT, Pace::Closed).unwrap();
+        let used = server.usage(Transport::Tcp).unwrap().since(&before);
+        let facts = server.facts(Transport::Tcp).unwrap();
+        assert!(facts.processes >= processes && facts.threads >= threads, "{architecture}: {facts:?}");
+        // No answer is cheaper than a microsecond of a processor.
+        assert!(used.cpu_ns > slot.ok * 1000, "{architecture}: {used:?} for {} answers", slot.ok);
+    }
+}
+
+#[test]
+fn conversations_of_every_kind_of_end_are_served() {
+    let lab = lab();
+    let server = lab.start(&subject("single_threaded", &[Transport::Tcp, Transport::Unix], &[])).unwrap();
+    for transport in [Transport::Tcp, Transport::Unix] {
+        for reset in [false, true] {
+            let life = Life::Conversations { questions: 3, reset };
+            let options = Options { life, ..Options::default() };
+            let mut crowd = Crowd::connect(server.endpoint(transport).unwrap(), 4, options).unwrap();
+            let slot = crowd.slot(SLOT, Pace::Closed).unwrap();
+            assert!(slot.balances() && slot.failed() == 0 && slot.ok > 10, "{transport} {reset}: {slot:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_cannot_start_says_why() {
+    let lab = lab();
+    let error = lab.start(&subject("epoll", &[Transport::Tcp], &["workers=0"])).unwrap_err().to_string();
+    assert!(error.contains("epoll") && error.contains("workers"), "{error}");
+}
+
+#[test]
+fn a_setting_is_changed_while_it_runs() {
+    let lab = lab();
+    let server = lab.start(&subject("thread_pool", &[Transport::Tcp], &[])).unwrap();
+    server.set("workers", &serde_json::json!(7)).unwrap();
+    assert!(server.get("/api/v1/config").unwrap().contains("\"workers\":7"));
+    assert!(server.set("workers", &serde_json::json!(0)).is_err());
+}
