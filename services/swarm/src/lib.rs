@@ -15,14 +15,21 @@
 mod api;
 mod client;
 mod engine;
+mod kinds;
 mod metrics;
 mod plan;
+mod population;
+mod runs;
+mod scenario;
 mod schedule;
 mod service;
 mod spans;
 mod spotlight;
 mod tally;
 
-pub use plan::{Kind, Mode, Plan, PlanError, Spotlight, Target};
+pub use plan::{Clients, Mode, OverRun, Plan, PlanError, Spotlight, Target};
+pub use population::{Kind, Population};
+pub use scenario::Scenario;
+pub use schedule::{Arrivals, Shape};
 pub use service::{Service, Settings};
 pub use tally::{Ledger, Outcome, Snapshot};

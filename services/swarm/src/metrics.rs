@@ -9,6 +9,8 @@ use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
+use crate::population::Kind;
+use crate::runs::Why;
 use crate::service::Shared;
 use crate::spotlight::Results;
 use crate::tally::{BOUNDS, Outcome, Seen, Times};
@@ -50,6 +52,16 @@ const METRICS: &[Metric] = &[
     gauge("zen_swarm_connections", BOTH, "Open connections."),
     counter("zen_swarm_late_sends_total", BOTH, "Questions that were asked more than a millisecond late."),
     counter("zen_swarm_unasked_total", BOTH, "Answers that came while nothing was asked."),
+    counter("zen_swarm_duplicates_total", BOTH, "Datagrams that came twice."),
+    counter("zen_swarm_late_answers_total", BOTH, "Datagrams that came after they had been given up."),
+    counter(
+        "zen_swarm_kind_requests_total",
+        &["kind", "outcome"],
+        "Questions that were asked, by the kind of client and by what became of them.",
+    ),
+    gauge("zen_swarm_kind_connections", &["kind"], "Open connections, by the kind of client."),
+    gauge("zen_swarm_run_active", &["scenario"], "1 for the scenario that is being run."),
+    counter("zen_swarm_runs_total", &["ended"], "Runs that have ended, by why."),
     gauge("zen_swarm_spotlight", TARGET, "1 for the architectures that are loaded harder now."),
     gauge("zen_swarm_last_window_rate", TARGET, "Right answers a second in the architecture's last spotlight window."),
     gauge(
@@ -103,6 +115,8 @@ impl Collector for Books {
                 put_seen(&mut sheet, &labels, &self.shared.tally(at, endpoint.transport).lock());
             }
         }
+        self.put_kinds(&mut sheet);
+        self.put_runs(&mut sheet);
         self.put_spotlight(&mut sheet);
         self.put_own(&mut sheet);
         sheet.into_families()
@@ -128,6 +142,8 @@ fn put_seen(sheet: &mut Sheet, labels: Labels<'_>, seen: &Seen) {
     sheet.put("zen_swarm_connections", labels, seen.connections as f64);
     sheet.put("zen_swarm_late_sends_total", labels, seen.late as f64);
     sheet.put("zen_swarm_unasked_total", labels, seen.unasked as f64);
+    sheet.put("zen_swarm_duplicates_total", labels, seen.duplicates as f64);
+    sheet.put("zen_swarm_late_answers_total", labels, seen.late_answers as f64);
     put_times(sheet, "zen_swarm_request_duration_seconds", labels, &seen.response);
     put_times(sheet, "zen_swarm_service_duration_seconds", labels, &seen.service);
     put_times(sheet, "zen_swarm_send_lag_seconds", labels, &seen.lag);
@@ -140,6 +156,28 @@ fn put_times(sheet: &mut Sheet, name: &'static str, labels: Labels<'_>, times: &
 }
 
 impl Books {
+    fn put_kinds(&self, sheet: &mut Sheet) {
+        let kinds = &self.shared.kinds;
+        for kind in Kind::ALL {
+            sheet.put("zen_swarm_kind_connections", &[kind.label()], kinds.connections(kind) as f64);
+            for outcome in Outcome::ALL {
+                let labels = [kind.label(), outcome.label()];
+                sheet.put("zen_swarm_kind_requests_total", &labels, kinds.outcomes(kind, outcome) as f64);
+            }
+        }
+    }
+
+    fn put_runs(&self, sheet: &mut Sheet) {
+        let active = self.shared.runs.active();
+        for scenario in &self.shared.scenarios {
+            let is_active = active.as_ref().is_some_and(|run| run.scenario.name == scenario.name);
+            sheet.put("zen_swarm_run_active", &[&scenario.name], f64::from(u8::from(is_active)));
+        }
+        for (why, runs) in Why::ALL.into_iter().zip(self.shared.runs.ended()) {
+            sheet.put("zen_swarm_runs_total", &[why.label()], runs as f64);
+        }
+    }
+
     fn put_spotlight(&self, sheet: &mut Sheet) {
         let lit = self.shared.lit();
         let results = self.shared.results.lock().unwrap_or_else(PoisonError::into_inner).clone();

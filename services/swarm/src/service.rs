@@ -8,12 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zen::{Address, Transport};
 
 use crate::engine::{self, Engine};
+use crate::kinds::Kinds;
 use crate::plan::{Load, Plan, Target};
+use crate::runs::{Run, Runs, Why};
+use crate::scenario::Scenario;
 use crate::spans::{self, SpanRecord};
 use crate::spotlight::{self, Results};
 use crate::tally::{Ledger, Snapshot, Tally};
@@ -21,6 +24,9 @@ use crate::{api, metrics};
 
 /// How often host names are resolved: a container that was started again may have another address.
 const RESOLVE: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether a run or a change for a time is over.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What a swarm is started with.
 #[derive(Debug, Clone)]
@@ -31,6 +37,8 @@ pub struct Settings {
     pub targets: Vec<Target>,
     /// The plan that it begins with.
     pub plan: Plan,
+    /// What it can be asked to run.
+    pub scenarios: Vec<Scenario>,
     /// The file with the token that changes need; there must be one off loopback.
     pub token_file: Option<PathBuf>,
     /// Names under which the admin API may be asked, besides IP addresses and localhost.
@@ -51,6 +59,9 @@ pub struct Service {
 /// What the threads of a swarm share.
 pub(crate) struct Shared {
     pub targets: Vec<Target>,
+    pub scenarios: Vec<Scenario>,
+    pub runs: Runs,
+    pub kinds: Kinds,
     plan: Mutex<Planned>,
     /// Counts the changes of the plan: what If-Match asks for.
     generation: AtomicU64,
@@ -71,6 +82,14 @@ pub(crate) struct Shared {
 struct Planned {
     plan: Plan,
     lit: Vec<usize>,
+    /// What holds again after the time for which the plan was changed.
+    base: Option<Base>,
+}
+
+/// The plan as it was before a change for a time.
+struct Base {
+    plan: Plan,
+    until: Instant,
 }
 
 /// What the engine follows.
@@ -95,8 +114,8 @@ impl Service {
             io::Error::new(error.kind(), format!("the admin address {} cannot be bound: {error}", settings.admin))
         })?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::new(settings.targets.clone(), settings.plan.clone()));
-        engine::remove_stale_sockets(&settings.plan.loads(&settings.targets, &[]));
+        let shared = Arc::new(Shared::new(&settings));
+        engine::remove_stale_sockets(&settings.targets);
         let spans = spans::start(&settings.otlp_endpoint, &shared)?;
         let engine = Engine::new(shared.clone())?;
         let shared_by_engine = shared.clone();
@@ -107,6 +126,8 @@ impl Service {
         })?;
         let director = shared.clone();
         let spotlight = Builder::new().name("spotlight".into()).spawn(move || spotlight::direct(&director))?;
+        let keeper = shared.clone();
+        Builder::new().name("keeper".into()).spawn(move || keeper.keep_times())?;
         let resolver = shared.clone();
         Builder::new().name("resolver".into()).spawn(move || resolver.keep_resolving())?;
         let registry = metrics::registry(shared.clone()).map_err(io::Error::other)?;
@@ -144,9 +165,13 @@ impl Service {
 }
 
 impl Shared {
-    fn new(targets: Vec<Target>, plan: Plan) -> Self {
+    fn new(settings: &Settings) -> Self {
+        let targets = settings.targets.clone();
         Self {
-            plan: Mutex::new(Planned { plan, lit: Vec::new() }),
+            scenarios: settings.scenarios.clone(),
+            runs: Runs::default(),
+            kinds: Kinds::default(),
+            plan: Mutex::new(Planned { plan: settings.plan.clone(), lit: Vec::new(), base: None }),
             generation: AtomicU64::new(1),
             changes: AtomicU64::new(1),
             paused: AtomicBool::new(false),
@@ -173,16 +198,60 @@ impl Shared {
     }
 
     /// Replaces the plan, if it is still the one of this generation (or of any, for `None`); gives the new generation, or the
-    /// present one if that is another.
-    pub fn replace_plan(&self, plan: Plan, if_still: Option<u64>) -> Result<u64, u64> {
+    /// present one if that is another. With a `time` the plan of before holds again after it, unless somebody changes it
+    /// for good meanwhile.
+    pub fn replace_plan(&self, plan: Plan, if_still: Option<u64>, time: Option<Duration>) -> Result<u64, u64> {
         let mut planned = self.planned();
         let generation = self.generation.load(Ordering::Acquire);
         if if_still.is_some_and(|wanted| wanted != generation) {
             return Err(generation);
         }
-        planned.plan = plan;
+        let before = std::mem::replace(&mut planned.plan, plan);
+        let base = planned.base.take().map_or(before, |base| base.plan);
+        planned.base = time.map(|time| Base { plan: base, until: Instant::now() + time });
+        Ok(self.count_change())
+    }
+
+    fn count_change(&self) -> u64 {
         self.changes.fetch_add(1, Ordering::AcqRel);
-        Ok(self.generation.fetch_add(1, Ordering::AcqRel) + 1)
+        self.generation.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// How long the plan still holds, if it holds for a time.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.planned().base.as_ref().map(|base| base.until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Ends what has been asked for a time.
+    fn keep_times(&self) {
+        while !self.is_stopping() {
+            {
+                let mut planned = self.planned();
+                if let Some(base) = planned.base.take_if(|base| base.until <= Instant::now()) {
+                    planned.plan = base.plan;
+                    self.count_change();
+                }
+            }
+            let answers_take = Duration::from_secs_f64(self.plan().0.timeout_seconds);
+            if self.runs.look(&self.targets, answers_take) {
+                self.changes.fetch_add(1, Ordering::AcqRel);
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Begins a run, or gives the one whose end must come before.
+    pub fn begin_run(&self, scenario: Scenario, places: Vec<usize>) -> Result<Arc<Run>, Arc<Run>> {
+        let run = self.runs.begin(scenario, places)?;
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        Ok(run)
+    }
+
+    /// Ends a run before its time.
+    pub fn cancel_run(&self, run: &Run) {
+        if self.runs.end(run, Why::Cancelled) {
+            self.changes.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// Moves the spotlight.
@@ -191,9 +260,9 @@ impl Shared {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Who is in the spotlight.
+    /// Who is in the spotlight: nobody while a run is on.
     pub fn lit(&self) -> Vec<usize> {
-        self.planned().lit.clone()
+        if self.runs.active().is_some() { Vec::new() } else { self.planned().lit.clone() }
     }
 
     /// What the engine should do, if that has changed since change number `seen`.
@@ -204,7 +273,7 @@ impl Shared {
         let planned = self.planned();
         *seen = self.changes.load(Ordering::Acquire);
         Some(Wanted {
-            loads: planned.plan.loads(&self.targets, &planned.lit),
+            loads: planned.plan.loads(&self.targets, &planned.lit, self.runs.active().as_ref()),
             timeout: Duration::from_secs_f64(planned.plan.timeout_seconds),
             trace_one_in: planned.plan.trace_one_in,
         })

@@ -47,7 +47,7 @@ struct Use {
 pub(crate) fn direct(shared: &Shared) {
     let mut turn = 0;
     while !shared.is_stopping() {
-        if shared.is_paused() {
+        if shared.is_paused() || shared.runs.active().is_some() {
             thread::sleep(LOOK);
             continue;
         }
@@ -89,11 +89,12 @@ fn hold(shared: &Shared, plan: &Plan, lit: &[usize]) {
     }
 }
 
-/// Waits; false if the plan has changed, or the swarm has been paused or stopped meanwhile.
+/// Waits; false if the plan has changed, a run has begun, or the swarm has been paused or stopped meanwhile.
 fn rest(shared: &Shared, plan: &Plan, time: Duration) -> bool {
     let end = Instant::now() + time;
     while Instant::now() < end {
-        if shared.is_stopping() || shared.is_paused() || shared.plan().0 != *plan {
+        let is_disturbed = shared.is_stopping() || shared.is_paused() || shared.runs.active().is_some();
+        if is_disturbed || shared.plan().0 != *plan {
             return false;
         }
         thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
@@ -110,16 +111,15 @@ fn begin(shared: &Shared, target: usize) -> Option<Use> {
 fn end(shared: &Shared, target: usize, before: Option<Use>, took: Duration) -> Results {
     let window = shared.tally(target, Transport::Tcp).lock().window.take();
     let after = used(shared, target);
-    let Window { response, failed } = window.unwrap_or_default();
+    let Window { response, right, failed } = window.unwrap_or_default();
     let quantile = |q| response.quantile(q).map_or(f64::NAN, |ns| ns / 1e9);
-    let answered = response.len();
     Results {
         ended: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
-        rate: answered as f64 / took.as_secs_f64(),
+        rate: right as f64 / took.as_secs_f64(),
         p50: quantile(0.5),
         p99: quantile(0.99),
         p999: quantile(0.999),
-        failures: if answered + failed == 0 { f64::NAN } else { failed as f64 / (answered + failed) as f64 },
+        failures: if right + failed == 0 { f64::NAN } else { failed as f64 / (right + failed) as f64 },
         cpu_per_question: before.zip(after).map_or(f64::NAN, |(before, after)| {
             let questions = after.questions - before.questions;
             if questions > 0.0 { (after.cpu_seconds - before.cpu_seconds) / questions } else { f64::NAN }

@@ -17,7 +17,7 @@ pub enum Outcome {
     Ok,
     /// Another answer, or more than one.
     WrongAnswer,
-    /// No answer in its time; for a datagram, lost.
+    /// No answer in its time (a datagram may be lost), or the server has said that the question took too long.
     Timeout,
     /// Nobody listens there, or the server has said that it is busy.
     Refused,
@@ -25,14 +25,16 @@ pub enum Outcome {
     Reset,
     /// The connection was closed before the answer.
     Eof,
-    /// Something else.
+    /// Something else; also what stood behind a wrong answer on its connection.
     Error,
+    /// The client has broken it off itself, as it was meant to.
+    Aborted,
 }
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 7] =
-        [Self::Ok, Self::WrongAnswer, Self::Timeout, Self::Refused, Self::Reset, Self::Eof, Self::Error];
+    pub const ALL: [Self; 8] =
+        [Self::Ok, Self::WrongAnswer, Self::Timeout, Self::Refused, Self::Reset, Self::Eof, Self::Error, Self::Aborted];
 
     /// The name that metrics use.
     pub const fn label(self) -> &'static str {
@@ -44,6 +46,7 @@ impl Outcome {
             Self::Reset => "reset",
             Self::Eof => "eof",
             Self::Error => "error",
+            Self::Aborted => "aborted",
         }
     }
 }
@@ -93,9 +96,10 @@ impl Ledger {
         self.outcomes[Outcome::WrongAnswer as usize]
     }
 
-    /// Questions without a right answer, for whatever reason, wrong ones included.
+    /// Questions without a right answer, for whatever reason, wrong ones included; those that clients have broken off
+    /// themselves are no failures.
     pub fn failed(&self) -> u64 {
-        self.outcomes.iter().sum::<u64>() - self.ok()
+        self.outcomes.iter().sum::<u64>() - self.ok() - self.outcomes[Outcome::Aborted as usize]
     }
 
     /// Adds other books.
@@ -135,11 +139,6 @@ impl Exact {
     /// In nanoseconds; none if nothing was counted.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         (!self.0.is_empty()).then(|| self.0.value_at_quantile(q) as f64)
-    }
-
-    /// How many durations were counted.
-    pub fn len(&self) -> u64 {
-        self.0.len()
     }
 }
 
@@ -199,6 +198,10 @@ pub(crate) struct Seen {
     pub late: u64,
     /// Answers that came while nothing was asked.
     pub unasked: u64,
+    /// Datagrams that came twice.
+    pub duplicates: u64,
+    /// Datagrams that came after they had been given up.
+    pub late_answers: u64,
     /// The spotlight's present window.
     pub window: Option<Window>,
     period: Period,
@@ -216,7 +219,10 @@ struct Period {
 /// A part of a spotlight's turn.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Window {
+    /// Responses, of those who have a schedule.
     pub response: Exact,
+    /// Right answers.
+    pub right: u64,
     /// Questions that got no right answer, those included that were not asked.
     pub failed: u64,
 }
@@ -236,6 +242,10 @@ pub struct Snapshot {
     pub rate: Option<f64>,
     /// Answers that came while nothing was asked.
     pub unasked: u64,
+    /// Datagrams that came twice.
+    pub duplicates: u64,
+    /// Datagrams that came after they had been given up.
+    pub late_answers: u64,
     /// Open connections.
     pub connections: u64,
     /// Median of the latest responses in microseconds, if there were any.
@@ -265,12 +275,22 @@ impl Tally {
             target_rate: seen.rate,
             rate: seen.period.rate,
             unasked: seen.unasked,
+            duplicates: seen.duplicates,
+            late_answers: seen.late_answers,
             connections: seen.connections,
             p50_us: seen.response.quantile(0.5),
             p99_us: seen.response.quantile(0.99),
             service_p50_us: seen.service.quantile(0.5),
             service_p99_us: seen.service.quantile(0.99),
             balanced: seen.ledger.is_balanced(),
+        }
+    }
+
+    /// Forgets each single duration; the books stay.
+    pub fn forget_durations(&self) {
+        let seen = &mut *self.lock();
+        for times in [&mut seen.response, &mut seen.service, &mut seen.lag, &mut seen.connect] {
+            *times = Times::default();
         }
     }
 
@@ -352,8 +372,15 @@ mod tests {
 
     #[test]
     fn books_that_do_not_add_up_are_told_from_those_that_do() {
-        let mut ledger =
-            Ledger { planned: 6, sent: 3, unsent: 1, dropped: 1, waiting: 1, in_flight: 1, outcomes: [0; 7] };
+        let mut ledger = Ledger {
+            planned: 6,
+            sent: 3,
+            unsent: 1,
+            dropped: 1,
+            waiting: 1,
+            in_flight: 1,
+            outcomes: [0; Outcome::ALL.len()],
+        };
         ledger.outcomes[Outcome::Ok as usize] = 2;
         assert!(ledger.plans_balance() && ledger.answers_balance() && ledger.is_balanced());
         ledger.planned += 1;

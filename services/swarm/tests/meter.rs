@@ -8,8 +8,8 @@ use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use support::{answer_by, count, deaf, right, start, tcp, udp, wait_for, wait_for_snapshot};
-use swarm::{Kind, Mode, Outcome, Spotlight};
+use support::{answer_by, count, deaf, light, right, start, tcp, udp, wait_for, wait_for_snapshot};
+use swarm::{Kind, Outcome, Population};
 use zen::{Endpoint, Transport};
 
 /// Waits for `outcome` to be seen often; nothing but that and right answers may be.
@@ -94,8 +94,31 @@ fn datagrams_that_are_lost_are_timeouts() {
 }
 
 #[test]
-fn a_datagram_that_comes_twice_is_a_wrong_answer_to_the_next_question() {
-    sees(udp(|_, right| vec![right.into(), right.into()]), Outcome::WrongAnswer);
+fn a_datagram_that_comes_twice_is_a_duplicate_and_spoils_nothing() {
+    let service = start(udp(|_, right| vec![right.into(), right.into()]), |plan| {
+        plan.steady.population = Population::only(Kind::Steady);
+    });
+    let snapshot = wait_for_snapshot(&service, "duplicates", |snapshot| snapshot.duplicates >= 50);
+    assert!(snapshot.ledger.ok() >= 50 && snapshot.unasked == 0, "{snapshot:?}");
+    let ledger = service.stop();
+    assert_eq!((ledger.failed(), ledger.unsent), (0, 0), "{ledger:?}");
+}
+
+#[test]
+fn a_datagram_that_comes_late_is_lost_and_late_and_no_answer_to_another_question() {
+    // Every question is answered after it has been given up.
+    let late = |_, right: &'static str| {
+        thread::sleep(Duration::from_millis(100));
+        vec![right.into()]
+    };
+    let service = start(udp(late), |plan| {
+        plan.steady.population = Population::only(Kind::Steady);
+        (plan.steady.connections, plan.steady_rate, plan.timeout_seconds) = (1, 5.0, 0.05);
+    });
+    let snapshot = wait_for_snapshot(&service, "late answers", |snapshot| snapshot.late_answers >= 3);
+    assert_eq!((snapshot.ledger.wrong(), snapshot.unasked), (0, 0), "{snapshot:?}");
+    assert!(count(&snapshot.ledger, Outcome::Timeout) >= 3, "{snapshot:?}");
+    assert!(service.stop().is_balanced());
 }
 
 #[test]
@@ -149,9 +172,7 @@ fn an_answer_that_nobody_has_asked_for_is_counted() {
         }
     };
     let service = start(tcp(chatty), |plan| {
-        plan.steady_rate = 0.0;
-        plan.spotlight =
-            Spotlight { mode: Mode::Fixed, kind: Kind::Held, connections: 1, rate: 5.0, ..plan.spotlight.clone() };
+        light(plan, Kind::Steady, 5.0, 1);
     });
     wait_for_snapshot(&service, "an unasked answer", |snapshot| snapshot.unasked >= 3);
     assert!(service.stop().is_balanced());
@@ -168,13 +189,90 @@ fn a_server_that_pauses_is_seen_from_the_instants_at_which_it_should_have_been_a
         });
     };
     let service = start(tcp(slow), |plan| {
-        plan.steady_rate = 0.0;
         plan.timeout_seconds = 30.0;
-        plan.spotlight =
-            Spotlight { mode: Mode::Fixed, kind: Kind::Held, connections: 1, rate: 100.0, ..plan.spotlight.clone() };
+        light(plan, Kind::Steady, 100.0, 1);
     });
     let snapshot = wait_for(&service, "answers", |ledger| ledger.ok() >= 60);
     assert!(snapshot.p99_us.unwrap() >= 100_000.0, "{snapshot:?}");
     assert!(snapshot.ledger.waiting > 0, "{snapshot:?}");
+    assert!(service.stop().is_balanced());
+}
+
+#[test]
+fn a_pause_of_200_ms_is_seen_by_those_who_have_an_instant_and_not_by_those_who_wait_for_each_other() {
+    // Nobody is answered in the first 200 ms of each second.
+    let pauses = |client: TcpStream| {
+        let began = std::time::Instant::now();
+        answer_by(client, |_, right| {
+            let into = began.elapsed().subsec_millis();
+            if into < 200 {
+                thread::sleep(Duration::from_millis(u64::from(200 - into)));
+            }
+            Some(right.into())
+        });
+    };
+    let service = start(tcp(pauses), |plan| {
+        plan.timeout_seconds = 10.0;
+        light(plan, Kind::Steady, 200.0, 1);
+    });
+    let began = std::time::Instant::now();
+    wait_for(&service, "several pauses", |ledger| ledger.ok() >= 300 && began.elapsed() > Duration::from_secs(3));
+    let text = support::metrics(&service);
+    let longer = |name: &str, bound: &str| {
+        let labels = "architecture=\"known\",transport=\"tcp\"";
+        let of = |series: String| support::read(&text, &format!("zen_swarm_{name}_duration_seconds_{series}")).unwrap();
+        of(format!("count{{{labels}}}")) - of(format!("bucket{{{labels},le=\"{bound}\"}}"))
+    };
+    let (responses, services) = (longer("request", "0.1"), longer("service", "0.1"));
+    assert!(services >= 2.0, "one question for each pause has waited itself");
+    assert!(responses >= 5.0 * services, "{responses} should have been asked in the pauses of {services}");
+    assert!(service.stop().is_balanced());
+}
+
+#[test]
+fn a_server_that_answers_so_many_a_second_is_seen_to() {
+    // One answer every 20 ms, whoever asks: fifty a second.
+    static NEXT: std::sync::Mutex<Option<std::time::Instant>> = std::sync::Mutex::new(None);
+    let capped = |client: TcpStream| {
+        answer_by(client, |_, right| {
+            let mut next = NEXT.lock().unwrap();
+            let now = std::time::Instant::now();
+            let turn = next.unwrap_or(now).max(now);
+            thread::sleep(turn - now);
+            *next = Some(turn + Duration::from_millis(20));
+            Some(right.into())
+        });
+    };
+    let service = start(tcp(capped), |plan| {
+        plan.timeout_seconds = 30.0;
+        light(plan, Kind::Steady, 200.0, 4);
+    });
+    let began = std::time::Instant::now();
+    let ledger = wait_for(&service, "answers", |ledger| ledger.ok() >= 60).ledger;
+    let most = began.elapsed().as_secs_f64() * 50.0 + 5.0;
+    assert!(ledger.ok() as f64 <= most, "{} were answered, {most} at most can have been", ledger.ok());
+    assert!(ledger.waiting as f64 >= ledger.planned as f64 - ledger.ok() as f64 - 4.0, "the rest waits: {ledger:?}");
+    assert!(service.stop().is_balanced());
+}
+
+#[test]
+fn a_server_that_does_not_accept_is_slow_to_answer_and_quick_to_connect() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = Endpoint::host(Transport::Tcp, "127.0.0.1", listener.local_addr().unwrap().port());
+    support::spawn(move || {
+        for client in listener.incoming().flatten() {
+            // The kernel completes connections by itself; they wait in the queue.
+            thread::sleep(Duration::from_millis(100));
+            support::spawn(move || support::answer_right(client));
+        }
+    });
+    let service = start(endpoint, |plan| plan.timeout_seconds = 20.0);
+    let snapshot = wait_for(&service, "answers", |ledger| ledger.ok() >= 30);
+    assert!(snapshot.p99_us.unwrap() >= 300_000.0, "visits queue up: {snapshot:?}");
+    let text = support::metrics(&service);
+    let labels = "architecture=\"known\",transport=\"tcp\"";
+    let of = |series: String| support::read(&text, &format!("zen_swarm_connect_duration_seconds_{series}")).unwrap();
+    let slow = of(format!("count{{{labels}}}")) - of(format!("bucket{{{labels},le=\"0.1\"}}"));
+    assert!(slow * 2.0 < of(format!("count{{{labels}}}")), "{slow} connections took as long as an accept");
     assert!(service.stop().is_balanced());
 }

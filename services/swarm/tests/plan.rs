@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 use support::{Reply, answer_right, ask, metric, plan, settings, start, tcp, wait_for, wait_until};
-use swarm::{Mode, Plan, Service};
+use swarm::{Kind, Mode, Plan, Service};
 
 const PLAN: &str = "/api/v1/plan";
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -53,14 +53,31 @@ fn a_plan_is_refused_as_a_whole_with_the_place_of_its_fault() {
         ("{\"spotlight\": {\"targets\": [\"known\", \"elsewhere\"]}}", "/spotlight/targets/1"),
         ("{\"spotlight\": {\"targets\": [\"known\", 1]}}", "/spotlight/targets/1"),
         ("{\"spotlight\": {\"targets\": \"known\"}}", "/spotlight/targets"),
-        ("{\"spotlight\": {\"never_held\": [\"elsewhere\"]}}", "/spotlight/never_held/0"),
         ("{\"steady_rate\": 5, \"spotlight\": {\"turn_seconds\": 0}}", "/spotlight/turn_seconds"),
         ("{\"nothing\": 1}", "/nothing"),
         ("{\"spotlight\": {\"nothing\": 1}}", "/spotlight/nothing"),
         ("{\"spotlight\": 1}", "/spotlight"),
         ("{\"spotlight\": {\"mode\": \"dance\"}}", "/spotlight/mode"),
         ("{\"spotlight\": {\"mode\": 1}}", "/spotlight/mode"),
-        ("{\"spotlight\": {\"kind\": \"turn\"}}", "/spotlight/kind"),
+        ("{\"spotlight\": {\"shape\": \"turn\"}}", "/spotlight/shape"),
+        ("{\"spotlight\": {\"arrivals\": \"sine\"}}", "/spotlight/arrivals"),
+        ("{\"spotlight\": {\"over_run\": \"wait\"}}", "/spotlight/over_run"),
+        ("{\"spotlight\": {\"stages\": \"10s@many\"}}", "/spotlight/stages"),
+        ("{\"spotlight\": {\"stages\": \"10s@201k\"}}", "/spotlight/stages"),
+        ("{\"spotlight\": {\"population\": {\"dancer\": 1}}}", "/spotlight/population/dancer"),
+        ("{\"spotlight\": {\"population\": {\"idler\": 1001}}}", "/spotlight/population/idler"),
+        ("{\"spotlight\": {\"population\": {\"idler\": -1}}}", "/spotlight/population/idler"),
+        ("{\"spotlight\": {\"population\": {\"churner\": 0}}}", "/spotlight/population"),
+        ("{\"steady\": {\"population\": {\"churner\": 0}}}", "/steady/population"),
+        ("{\"steady\": {\"pipeline\": 65}}", "/steady/pipeline"),
+        ("{\"steady\": {\"swing\": 1.5}}", "/steady/swing"),
+        ("{\"steady\": {\"source_addresses\": 0}}", "/steady/source_addresses"),
+        ("{\"steady\": {\"interval_seconds\": 0}}", "/steady/interval_seconds"),
+        ("{\"steady\": {\"connections\": 20001}}", "/steady/connections"),
+        (
+            "{\"spotlight\": {\"mode\": \"fixed\", \"idle\": 19990, \"population\": {\"steady\": 1}}}",
+            "/spotlight/connections",
+        ),
     ] {
         let body_of = problem(&ask(&service, "PATCH", PLAN, &[JSON, ANY], body), 422);
         assert_eq!(body_of["errors"][0]["pointer"], pointer, "{body}: {body_of}");
@@ -225,13 +242,13 @@ fn every_series_is_there_from_the_start() {
         );
     };
     let labels = "architecture=\"known\",transport=\"tcp\"";
-    for outcome in ["ok", "wrong_answer", "timeout", "refused", "reset", "eof", "error"] {
+    for outcome in ["ok", "wrong_answer", "timeout", "refused", "reset", "eof", "error", "aborted"] {
         of("zen_swarm_requests_total", &format!("{labels},outcome=\"{outcome}\""));
     }
     for name in ["planned_total", "sent_total", "unsent_total", "dropped_total", "target_rate", "inflight", "waiting"] {
         of(&format!("zen_swarm_{name}"), labels);
     }
-    for name in ["connections", "late_sends_total", "unasked_total"] {
+    for name in ["connections", "late_sends_total", "unasked_total", "duplicates_total", "late_answers_total"] {
         of(&format!("zen_swarm_{name}"), labels);
     }
     for name in ["request_duration", "service_duration", "send_lag", "connect_duration"] {
@@ -242,6 +259,11 @@ fn every_series_is_there_from_the_start() {
         of(&format!("zen_swarm_{name}_seconds_count"), labels);
     }
     of("zen_swarm_spotlight", "architecture=\"known\"");
+    for kind in Kind::ALL.map(Kind::label) {
+        of("zen_swarm_kind_connections", &format!("kind=\"{kind}\""));
+        of("zen_swarm_kind_requests_total", &format!("kind=\"{kind}\",outcome=\"aborted\""));
+    }
+    of("zen_swarm_runs_total", "ended=\"finished\"");
     for name in ["cpu_seconds_total", "saturated", "paused", "plan_generation", "spans_dropped_total"] {
         assert!(metric(&service, &format!("zen_swarm_{name}")).is_some(), "{name}");
     }

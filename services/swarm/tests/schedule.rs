@@ -4,7 +4,6 @@
 mod support;
 
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,9 +15,8 @@ use swarm::{Kind, Mode, Plan, Service, Spotlight};
 
 /// Held connections in the spotlight, and nothing else.
 fn hold(plan: &mut Plan, rate: f64, connections: usize) {
-    plan.steady_rate = 0.0;
     plan.timeout_seconds = 30.0;
-    plan.spotlight = Spotlight { mode: Mode::Fixed, kind: Kind::Held, rate, connections, ..plan.spotlight.clone() };
+    support::light(plan, Kind::Steady, rate, connections);
 }
 
 /// Questions that a histogram says took longer than `bound`, which must be one of its own.
@@ -141,24 +139,6 @@ fn held_connections_are_opened_again_and_fewer_when_fewer_are_wanted() {
     assert_eq!(ask(&service, "PATCH", "/api/v1/plan", &headers, "{\"spotlight\": {\"mode\": \"off\"}}").status, 200);
     wait_until("none", || metric(&service, connections).filter(|open| *open == 0.0));
     assert!(service.stop().is_balanced());
-}
-
-#[test]
-fn visits_go_to_those_that_must_not_be_held() {
-    static WAS_HELD: AtomicBool = AtomicBool::new(false);
-    let watch = |client: TcpStream| {
-        answer_by(client, |asked, right| {
-            WAS_HELD.fetch_or(asked >= 3, Ordering::Relaxed);
-            Some(right.into())
-        });
-    };
-    let service = start(tcp(watch), |plan| {
-        hold(plan, 200.0, 1);
-        plan.spotlight.never_held = vec!["known".into()];
-    });
-    wait_for(&service, "answers", |ledger| ledger.ok() >= 30);
-    service.stop();
-    assert!(!WAS_HELD.load(Ordering::Relaxed), "a connection was asked more than three questions");
 }
 
 #[test]

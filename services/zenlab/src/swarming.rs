@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::{Config, File, FileFormat};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
-use swarm::{Ledger, Plan, Service, Settings, Target};
+use swarm::{Ledger, Plan, Scenario, Service, Settings, Target};
 use zen::{Endpoint, EndpointError};
 
 use crate::failure::{Failure, OK, Outcome};
@@ -38,6 +39,9 @@ pub struct Args {
     /// The plan to begin with (TOML); what it does not say is as usual
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// A directory of scenarios (TOML) beside those that are always there; one of a known name is taken instead of it
+    #[arg(long, value_name = "PATH", env = "ZENLAB__SCENARIOS")]
+    scenarios: Option<PathBuf>,
     /// The file of the token that changes need
     #[arg(long, value_name = "PATH", env = "ZENLAB__ADMIN__TOKEN_FILE")]
     token_file: Option<PathBuf>,
@@ -61,6 +65,7 @@ enum Fleet {
 /// Runs until it is told to end, then waits for the last answers and logs the books.
 pub fn run(args: &Args) -> Outcome {
     let settings = settings(args)?;
+    raise_descriptor_limit();
     // Before there are threads: they all inherit what is blocked.
     let signals =
         Signals::block().map_err(|error| Failure::runtime(format!("signals cannot be waited for: {error}")))?;
@@ -75,11 +80,20 @@ pub fn run(args: &Args) -> Outcome {
     Ok(OK)
 }
 
+/// As many descriptors as may be had: every client has one.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        log("descriptors", json!({"error": format!("the limit of descriptors cannot be raised: {error}")}));
+    }
+}
+
 fn settings(args: &Args) -> Result<Settings, Failure> {
     let targets = targets(args)?;
     Ok(Settings {
         admin: args.admin,
         plan: plan(args.config.as_deref(), &targets)?,
+        scenarios: scenarios(args.scenarios.as_deref())?,
         targets,
         token_file: args.token_file.clone().filter(|path| !path.as_os_str().is_empty()),
         hosts: args.hosts.iter().filter(|name| !name.is_empty()).cloned().collect(),
@@ -100,6 +114,17 @@ fn plan(file: Option<&Path>, targets: &[Target]) -> Result<Plan, Failure> {
     let mut plan = serde_json::to_value(Plan::default()).map_err(|error| wrong(error.to_string()))?;
     merge(&mut plan, said);
     Plan::from_json(plan, targets).map_err(|error| wrong(error.to_string()))
+}
+
+/// Those that come with the laboratory, and those of a directory; the directory's win.
+fn scenarios(directory: Option<&Path>) -> Result<Vec<Scenario>, Failure> {
+    let mut scenarios = Scenario::built_in().map_err(Failure::runtime)?;
+    let Some(directory) = directory.filter(|path| !path.as_os_str().is_empty()) else { return Ok(scenarios) };
+    for own in Scenario::of_directory(directory).map_err(Failure::usage)? {
+        scenarios.retain(|other| other.name != own.name);
+        scenarios.push(own);
+    }
+    Ok(scenarios)
 }
 
 /// Puts `changes` over `document`, table by table.

@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use swarm::{Ledger, Mode, Outcome, Plan, Service, Settings, Snapshot, Target};
-use zen::{Endpoint, QUESTIONS, Transport};
+use swarm::{Clients, Kind, Ledger, Mode, Outcome, Plan, Population, Service, Settings, Snapshot, Spotlight, Target};
+use zen::{Conversation, Dialogue, Endpoint, Limits, Next, QUESTIONS, Transport};
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -80,11 +80,46 @@ pub fn answer_right<S: Read + Write>(client: S) {
     answer_by(client, |_, right| Some(right.into()));
 }
 
+/// Serves a client as the protocol says, whatever it says; tells `heard` of each read.
+pub fn converse(mut client: TcpStream, mut heard: impl FnMut(&[u8])) {
+    let limits = Limits { max_question: 64, idle_timeout: PATIENCE, question_deadline: PATIENCE };
+    let mut conversation = Conversation::new(Instant::now());
+    let (mut buffer, mut replies) = ([0; 4096], Vec::new());
+    while let Ok(bytes) = client.read(&mut buffer)
+        && bytes > 0
+    {
+        heard(&buffer[..bytes]);
+        let next = conversation.hear(&buffer[..bytes], Instant::now(), Dialogue::Zen, &limits, &mut replies, |_| {});
+        if client.write_all(&replies).is_err() {
+            return;
+        }
+        replies.clear();
+        if !matches!(next, Next::GoOn) {
+            // A close with unread bytes would be a reset that destroys the answer.
+            let _ = client.shutdown(std::net::Shutdown::Write);
+            let _ = client.read_to_end(&mut Vec::new());
+            return;
+        }
+    }
+}
+
+/// Serves a client as the protocol says.
+pub fn honest(client: TcpStream) {
+    converse(client, |_| {});
+}
+
 /// A plan of the chapter's client alone.
 pub fn plan() -> Plan {
     let mut plan = Plan { steady_rate: 90.0, timeout_seconds: 0.4, trace_one_in: 0, ..Plan::default() };
     plan.spotlight.mode = Mode::Off;
     plan
+}
+
+/// Clients of one kind in the spotlight, and nothing else.
+pub fn light(plan: &mut Plan, kind: Kind, rate: f64, connections: usize) {
+    plan.steady_rate = 0.0;
+    let clients = Clients { population: Population::only(kind), connections, ..plan.spotlight.clients.clone() };
+    plan.spotlight = Spotlight { mode: Mode::Fixed, rate, clients, ..plan.spotlight.clone() };
 }
 
 /// What a swarm is started with that asks `endpoints`, each a target of its own: `known`, `known1`, `known2` …
@@ -95,6 +130,7 @@ pub fn settings(endpoints: Vec<Endpoint>, plan: Plan) -> Settings {
         admin: SocketAddr::from(([127, 0, 0, 1], 0)),
         targets: endpoints.into_iter().enumerate().map(target).collect(),
         plan,
+        scenarios: Vec::new(),
         token_file: None,
         hosts: Vec::new(),
         otlp_endpoint: String::new(),
@@ -148,7 +184,8 @@ pub fn ask(service: &Service, method: &str, path: &str, headers: &[(&str, &str)]
     let mut response = agent.run(request.body(body.to_owned()).unwrap()).unwrap();
     let header = |name| response.headers().get(name).map_or(String::new(), |value| value.to_str().unwrap().to_owned());
     let (kind, tag, allow) = (header("content-type"), header("etag"), header("allow"));
-    Reply { status: response.status().as_u16(), kind, tag, allow, text: response.body_mut().read_to_string().unwrap() }
+    let (status, location) = (response.status().as_u16(), header("location"));
+    Reply { status, kind, tag, allow, location, text: response.body_mut().read_to_string().unwrap() }
 }
 
 #[derive(Debug)]
@@ -157,6 +194,7 @@ pub struct Reply {
     pub kind: String,
     pub tag: String,
     pub allow: String,
+    pub location: String,
     pub text: String,
 }
 

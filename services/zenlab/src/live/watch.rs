@@ -198,6 +198,8 @@ fn count_by_swarm(text: &str, name: &str) -> Totals {
         match (sample.name, sample.label("outcome")) {
             ("zen_swarm_requests_total", Some("ok")) => totals.add_right(&sample),
             ("zen_swarm_requests_total", Some("wrong_answer")) => totals.wrong += sample.value,
+            // What a client has broken off itself is no failure.
+            ("zen_swarm_requests_total", Some("aborted")) => {}
             ("zen_swarm_requests_total", Some(_)) => totals.failed += sample.value,
             ("zen_swarm_request_duration_seconds_bucket", _) => totals.latency.add(&sample),
             _ => {}

@@ -72,7 +72,7 @@ fn stop_swarm(fleet: &mut Fleet, watch: &Watch, signals: &Signals) -> bool {
 fn swarm_ledger(watch: &Watch) -> String {
     let right = watch.swarm_outcomes(|outcome| outcome == "ok");
     let wrong = watch.swarm_outcomes(|outcome| outcome == "wrong_answer");
-    let failed = watch.swarm_outcomes(|_| true) - right - wrong;
+    let failed = watch.swarm_outcomes(|outcome| outcome != "aborted") - right - wrong;
     format!(
         "swarm planned={} sent={} unsent={} dropped={} waiting={} in_flight={} right={right} wrong={wrong} \
          failed={failed}",

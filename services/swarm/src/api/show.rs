@@ -1,0 +1,43 @@
+//! How the books look in documents.
+
+use serde_json::{Map, Value, json};
+
+use crate::tally::{Ledger, Outcome, Snapshot};
+
+pub(super) fn snapshot(seen: &Snapshot) -> Value {
+    let mut value = ledger(&seen.ledger);
+    value["target"] = seen.target.clone().into();
+    value["transport"] = seen.transport.into();
+    value["target_rate"] = seen.target_rate.into();
+    value["rate"] = json!(seen.rate);
+    value["unasked"] = seen.unasked.into();
+    value["duplicates"] = seen.duplicates.into();
+    value["late_answers"] = seen.late_answers.into();
+    value["connections"] = seen.connections.into();
+    value["p50_us"] = json!(seen.p50_us);
+    value["p99_us"] = json!(seen.p99_us);
+    value["service_p50_us"] = json!(seen.service_p50_us);
+    value["service_p99_us"] = json!(seen.service_p99_us);
+    value["laws"] = laws(&seen.ledger);
+    value["balanced"] = seen.balanced.into();
+    value
+}
+
+/// Whether each of the two laws holds: every planned question is accounted for, and every one that was asked.
+pub(super) fn laws(ledger: &Ledger) -> Value {
+    json!({"planned": ledger.plans_balance(), "sent": ledger.answers_balance()})
+}
+
+pub(super) fn ledger(ledger: &Ledger) -> Value {
+    let outcomes =
+        Outcome::ALL.iter().map(|outcome| (outcome.label().to_owned(), ledger.outcomes[*outcome as usize].into()));
+    json!({
+        "planned": ledger.planned,
+        "sent": ledger.sent,
+        "unsent": ledger.unsent,
+        "dropped": ledger.dropped,
+        "waiting": ledger.waiting,
+        "in_flight": ledger.in_flight,
+        "outcomes": outcomes.collect::<Map<_, _>>(),
+    })
+}

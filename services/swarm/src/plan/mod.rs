@@ -1,0 +1,237 @@
+//! What the swarm is asked to do.
+
+mod clients;
+pub(crate) mod form;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use zen::{Endpoint, Transport};
+
+pub(crate) use clients::Load;
+pub use clients::{Clients, OverRun};
+use form::{escape, within};
+
+use crate::runs::Run;
+
+/// The highest rate, in questions a second: of each load, and of all that are asked at once.
+pub(crate) const MOST_RATE: f64 = 200_000.0;
+
+/// The most connections that are kept: by each load, and by all that there are at once.
+pub(crate) const MOST_CONNECTIONS: usize = 20_000;
+
+/// A server with its endpoints: what the swarm was started with. Nothing else can be asked.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The architecture's name.
+    pub name: String,
+    /// Where it serves.
+    pub endpoints: Vec<Endpoint>,
+    /// Its admin API, for the CPU time of the spotlight's window; none if that is not to be had.
+    pub admin: Option<String>,
+}
+
+/// The plan as a whole: always valid, changed as a whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Questions a second for each endpoint.
+    pub steady_rate: f64,
+    /// Another steady rate for some targets, by name.
+    pub steady_rates: BTreeMap<String, f64>,
+    /// Who asks them. Usually the chapter's client: connect, three questions, close.
+    pub steady: Clients,
+    /// The harder load on some.
+    pub spotlight: Spotlight,
+    /// How long an answer may take, in seconds.
+    pub timeout_seconds: f64,
+    /// One exchange in how many is traced; 0 is none.
+    pub trace_one_in: u64,
+}
+
+/// A harder load on one architecture at a time, or on those that are named. It goes to their TCP endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Spotlight {
+    /// Who is meant; empty means everybody.
+    pub targets: Vec<String>,
+    /// One after the other, or all the time.
+    pub mode: Mode,
+    /// How long a turn is, in seconds.
+    pub turn_seconds: f64,
+    /// Questions a second for each that is loaded; the same for everybody, so that they can be compared.
+    pub rate: f64,
+    /// Who asks them. Kinds that keep their connection starve each other at a server that serves each client to its end by one
+    /// of few workers; churners compare all architectures.
+    #[serde(flatten)]
+    pub clients: Clients,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// One after the other.
+    Turn,
+    /// All of them all the time.
+    Fixed,
+    /// Nobody.
+    Off,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            steady_rate: 30.0,
+            steady_rates: BTreeMap::new(),
+            steady: Clients { connections: 3, ..Clients::default() },
+            spotlight: Spotlight {
+                targets: Vec::new(),
+                mode: Mode::Turn,
+                turn_seconds: 20.0,
+                rate: 600.0,
+                clients: Clients::default(),
+            },
+            timeout_seconds: 5.0,
+            trace_one_in: 1024,
+        }
+    }
+}
+
+/// Why a plan cannot be followed: where, and one sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanError {
+    /// A JSON pointer.
+    pub pointer: String,
+    /// The member, its value, what is allowed.
+    pub sentence: String,
+}
+
+impl fmt::Display for PlanError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl std::error::Error for PlanError {}
+
+impl Plan {
+    /// The plan that this document is.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn from_json(document: Value, targets: &[Target]) -> Result<Self, PlanError> {
+        form::check(&document, &serde_json::json!(Self::default()), "")?;
+        let plan: Self = serde_json::from_value(document)
+            .map_err(|error| PlanError { pointer: String::new(), sentence: format!("this is no plan: {error}") })?;
+        plan.check(targets)?;
+        Ok(plan)
+    }
+
+    fn check(&self, targets: &[Target]) -> Result<(), PlanError> {
+        let light = &self.spotlight;
+        within("/steady_rate", self.steady_rate, 0.0, MOST_RATE)?;
+        for (name, &rate) in &self.steady_rates {
+            known(&format!("/steady_rates/{}", escape(name)), name, targets)?;
+            within(&format!("/steady_rates/{}", escape(name)), rate, 0.0, MOST_RATE)?;
+        }
+        self.steady.check("/steady")?;
+        within("/timeout_seconds", self.timeout_seconds, 0.05, 60.0)?;
+        within("/trace_one_in", self.trace_one_in as f64, 0.0, 1e6)?;
+        within("/spotlight/turn_seconds", light.turn_seconds, 2.0, 3600.0)?;
+        within("/spotlight/rate", light.rate, 0.0, MOST_RATE)?;
+        light.clients.check("/spotlight")?;
+        for (at, name) in light.targets.iter().enumerate() {
+            known(&format!("/spotlight/targets/{at}"), name, targets)?;
+        }
+        self.check_ceilings(targets)
+    }
+
+    /// All that is asked at once must be within the ceilings as well.
+    fn check_ceilings(&self, targets: &[Target]) -> Result<(), PlanError> {
+        let endpoints: usize = targets.iter().map(|target| target.endpoints.len()).sum();
+        let steady: f64 = targets
+            .iter()
+            .map(|target| self.steady.highest_rate(self.steady_rate_of(target)) * target.endpoints.len() as f64)
+            .sum();
+        let light = &self.spotlight;
+        let lit = match (light.mode, light.targets.len()) {
+            (Mode::Off, _) => 0,
+            (Mode::Turn, _) => 1,
+            (Mode::Fixed, 0) => targets.len(),
+            (Mode::Fixed, named) => named,
+        };
+        ceilings("/spotlight/rate", lit, light.rate, &light.clients)?;
+        ceiling("/steady_rate", "questions a second", steady, MOST_RATE)?;
+        ceiling("/steady/connections", "connections", (self.steady.kept() * endpoints) as f64, MOST_CONNECTIONS as f64)
+    }
+
+    fn steady_rate_of(&self, target: &Target) -> f64 {
+        self.steady_rates.get(&target.name).copied().unwrap_or(self.steady_rate)
+    }
+}
+
+/// That so many targets together are within the ceilings; `pointer` is the rate's.
+pub(crate) fn ceilings(pointer: &str, targets: usize, rate: f64, clients: &Clients) -> Result<(), PlanError> {
+    let connections = pointer.replace("rate", "connections");
+    ceiling(pointer, "questions a second", clients.highest_rate(rate) * targets as f64, MOST_RATE)?;
+    ceiling(&connections, "connections", (clients.kept() * targets) as f64, MOST_CONNECTIONS as f64)
+}
+
+fn ceiling(pointer: &str, what: &str, sum: f64, most: f64) -> Result<(), PlanError> {
+    if sum <= most {
+        return Ok(());
+    }
+    let sentence =
+        format!("`{}`: all targets together would get {sum} {what}; there may be {most}", form::name_of(pointer));
+    Err(PlanError { pointer: pointer.into(), sentence })
+}
+
+/// That nobody is meant whom the swarm was not started with.
+pub(crate) fn known(pointer: &str, name: &str, targets: &[Target]) -> Result<(), PlanError> {
+    if targets.iter().any(|target| target.name == name) {
+        return Ok(());
+    }
+    let known: Vec<_> = targets.iter().map(|target| target.name.as_str()).collect();
+    let sentence = format!("`{name}` is no target of this swarm; it was started with {}", known.join(", "));
+    Err(PlanError { pointer: pointer.into(), sentence })
+}
+
+/// On whose account a load is.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Steady,
+    Spotlight,
+    Run(Arc<Run>),
+}
+
+impl Source {
+    pub fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Steady, Self::Steady) | (Self::Spotlight, Self::Spotlight) => true,
+            (Self::Run(one), Self::Run(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Plan {
+    /// The loads for this plan while `lit` are in the spotlight (places in `targets`). While a run is on, it alone loads its
+    /// targets, and nobody is in the spotlight.
+    pub(crate) fn loads(&self, targets: &[Target], lit: &[usize], run: Option<&Arc<Run>>) -> Vec<Load> {
+        let mut loads = Vec::new();
+        for (at, target) in targets.iter().enumerate().filter(|(at, _)| !run.is_some_and(|run| run.is_at(*at))) {
+            for endpoint in &target.endpoints {
+                if run.is_none() && lit.contains(&at) && endpoint.transport == Transport::Tcp {
+                    let light = &self.spotlight;
+                    loads.extend(light.clients.loads(at, endpoint, light.rate, &Source::Spotlight));
+                }
+                loads.extend(self.steady.loads(at, endpoint, self.steady_rate_of(target), &Source::Steady));
+            }
+        }
+        loads.extend(run.into_iter().flat_map(|run| run.loads(targets)));
+        loads
+    }
+}

@@ -1,0 +1,246 @@
+//! Runs: a scenario on some targets for a time, one at a time.
+//!
+//! A run does not change the plan: while it is on, it loads its targets instead of the plan, and nobody is in the spotlight.
+//! Afterwards the plan holds as it does then.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::plan::{Load, Source, Target};
+use crate::scenario::{Scenario, endpoint};
+use crate::tally::{Ledger, Snapshot, Tally};
+
+/// Runs that are remembered.
+const REMEMBERED: usize = 32;
+
+/// How long after its end a run waits for what is still on its way, beyond the time that an answer may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The engine has seen the end by then: it looks at least every 50 ms.
+const SETTLING: Duration = Duration::from_millis(200);
+
+/// Why a run has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its time was over.
+    Finished,
+    /// Somebody has cancelled it.
+    Cancelled,
+}
+
+impl Why {
+    pub const ALL: [Self; 2] = [Self::Finished, Self::Cancelled];
+
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Running,
+    /// Nobody is asked any more; answers still come. Since when, and why.
+    Settling(Instant, Why),
+    /// The books are closed. When it was no longer running, and why.
+    Ended(Instant, Why),
+}
+
+impl State {
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Settling(..) => "settling",
+            Self::Ended(..) => "ended",
+        }
+    }
+
+    pub const fn why(self) -> Option<Why> {
+        match self {
+            Self::Running => None,
+            Self::Settling(_, why) | Self::Ended(_, why) => Some(why),
+        }
+    }
+}
+
+/// A scenario on some targets.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub id: u64,
+    pub scenario: Scenario,
+    /// Places of its targets.
+    places: Vec<usize>,
+    /// Its books, one for each of these.
+    tallies: Vec<Tally>,
+    began: Instant,
+    /// In seconds since the Unix epoch.
+    pub started: f64,
+    state: Mutex<State>,
+    /// What was seen, once the books are closed.
+    results: Mutex<Option<Vec<Snapshot>>>,
+}
+
+impl Run {
+    fn new(id: u64, scenario: Scenario, places: Vec<usize>) -> Self {
+        Self {
+            id,
+            scenario,
+            tallies: places.iter().map(|_| Tally::default()).collect(),
+            places,
+            began: Instant::now(),
+            started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+            state: Mutex::new(State::Running),
+            results: Mutex::new(None),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn state(&self) -> State {
+        *self.lock()
+    }
+
+    /// Whether it loads this target.
+    pub fn is_at(&self, place: usize) -> bool {
+        self.places.contains(&place)
+    }
+
+    /// Its books of one of its targets.
+    pub fn tally(&self, place: usize) -> &Tally {
+        &self.tallies[self.places.iter().position(|at| *at == place).unwrap_or(0)]
+    }
+
+    /// What it loads its targets with.
+    pub fn loads(self: &Arc<Self>, targets: &[Target]) -> Vec<Load> {
+        let of_one = |&place: &usize| {
+            let endpoint = endpoint(&targets[place], self.scenario.over())?;
+            Some(self.scenario.clients.loads(place, endpoint, self.scenario.rate, &Source::Run(self.clone())))
+        };
+        self.places.iter().filter_map(of_one).flatten().collect()
+    }
+
+    /// How long it has been running.
+    pub fn elapsed(&self) -> Duration {
+        let end = match self.state() {
+            State::Running => Instant::now(),
+            State::Settling(end, _) | State::Ended(end, _) => end,
+        };
+        end.saturating_duration_since(self.began)
+    }
+
+    /// What was seen at each of its targets.
+    pub fn snapshots(&self, targets: &[Target]) -> Vec<Snapshot> {
+        if let Some(results) = self.results.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            return results.clone();
+        }
+        let transport = self.scenario.over().label();
+        self.places.iter().map(|&at| self.tally(at).snapshot(&targets[at].name, transport)).collect()
+    }
+
+    /// Keeps what was seen, and forgets each single duration: those take room.
+    fn close(&self, targets: &[Target]) {
+        let results = self.snapshots(targets);
+        *self.results.lock().unwrap_or_else(PoisonError::into_inner) = Some(results);
+        self.tallies.iter().for_each(Tally::forget_durations);
+    }
+
+    fn books(&self) -> Ledger {
+        self.tallies.iter().fold(Ledger::default(), |mut sum, tally| {
+            sum.add(&tally.lock().ledger);
+            sum
+        })
+    }
+
+    /// Ends it, if it is still running.
+    fn end(&self, why: Why) -> bool {
+        let mut state = self.lock();
+        let is_running = *state == State::Running;
+        if is_running {
+            *state = State::Settling(Instant::now(), why);
+        }
+        is_running
+    }
+
+    /// Closes the books once nothing is on its way any more.
+    fn settle(&self, targets: &[Target], answers_take: Duration) {
+        let State::Settling(since, why) = self.state() else { return };
+        let books = self.books();
+        let is_at_rest = books.in_flight == 0 && books.waiting == 0 && since.elapsed() > SETTLING;
+        if is_at_rest || since.elapsed() > answers_take + PATIENCE {
+            self.close(targets);
+            *self.lock() = State::Ended(since, why);
+        }
+    }
+}
+
+/// Every run that is remembered, and the number of each end so far.
+#[derive(Debug, Default)]
+pub(crate) struct Runs(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    runs: VecDeque<Arc<Run>>,
+    made: u64,
+    ended: [u64; Why::ALL.len()],
+}
+
+impl Runs {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that are remembered, the latest first.
+    pub fn all(&self) -> Vec<Arc<Run>> {
+        self.kept().runs.iter().rev().cloned().collect()
+    }
+
+    pub fn find(&self, id: u64) -> Option<Arc<Run>> {
+        self.kept().runs.iter().find(|run| run.id == id).cloned()
+    }
+
+    /// The one that loads its targets now.
+    pub fn active(&self) -> Option<Arc<Run>> {
+        self.kept().runs.back().filter(|run| run.state() == State::Running).cloned()
+    }
+
+    /// How many runs have ended, and why.
+    pub fn ended(&self) -> [u64; Why::ALL.len()] {
+        self.kept().ended
+    }
+
+    /// Begins a run, or gives the one whose end must come before.
+    pub fn begin(&self, scenario: Scenario, places: Vec<usize>) -> Result<Arc<Run>, Arc<Run>> {
+        let mut kept = self.kept();
+        if let Some(last) = kept.runs.back().filter(|run| !matches!(run.state(), State::Ended(..))) {
+            return Err(last.clone());
+        }
+        kept.made += 1;
+        let run = Arc::new(Run::new(kept.made, scenario, places));
+        if kept.runs.len() == REMEMBERED {
+            kept.runs.pop_front();
+        }
+        kept.runs.push_back(run.clone());
+        Ok(run)
+    }
+
+    /// Ends a run, if it is still running.
+    pub fn end(&self, run: &Run, why: Why) -> bool {
+        let has_ended = run.end(why);
+        self.kept().ended[why as usize] += u64::from(has_ended);
+        has_ended
+    }
+
+    /// Ends the run whose time is over, and closes the books of the one that has ended; whether loads have changed.
+    pub fn look(&self, targets: &[Target], answers_take: Duration) -> bool {
+        let Some(run) = self.kept().runs.back().cloned() else { return false };
+        run.settle(targets, answers_take);
+        let is_over = run.state() == State::Running && run.elapsed().as_secs_f64() >= run.scenario.seconds();
+        is_over && self.end(&run, Why::Finished)
+    }
+}
