@@ -6,9 +6,11 @@
 //! - [`stats`]: what may be said of measurements that were taken side by side.
 //! - [`machine`]: what else the machine did meanwhile.
 //! - [`bench`](mod@bench): which architecture costs what.
+//! - [`claims`]: sentences of the chapter as experiments.
 
 pub mod bench;
 mod calls;
+pub mod claims;
 mod clock;
 mod driver;
 mod lab;

@@ -81,7 +81,7 @@ impl Letter {
         slot.received_bytes.add(bytes.len() as u64);
         // One datagram is a whole conversation.
         desk.contain(|| desk.endpoint.faults.strike(Target::Conversation))?;
-let (dialogue, delay, work) =
+        let (dialogue, delay, work) =
             desk.page.settings.choose(|live| (live.dialogue, live.answer_delay, live.answer_work));
         let truncated = truncated || bytes.len() > desk.page.settings.max_question();
         let port = from.as_socket().map(|from: SocketAddr| from.port());

@@ -5,6 +5,7 @@
 
 mod api;
 mod ask;
+mod claiming;
 mod doctor;
 mod failure;
 mod health;
@@ -73,6 +74,8 @@ enum Command {
     Bench(measure::bench::Args),
     /// Let a conversation, a worker or a data plane fail, to see who is harmed
     Crash(operate::crash::Args),
+    /// Try a claim of the chapter as an experiment; without one, list them
+    Claim(claiming::Args),
     /// Load some architectures harder than the others
     Spotlight(spotlight::Args),
     /// Exit 0 if a URL answers 200 (for images without a shell)
@@ -113,6 +116,7 @@ fn run(command: &Command) -> Outcome {
         Command::Shutdown(args) => operate::shutdown::run(args),
         Command::Bench(args) => measure::bench::run(args),
         Command::Crash(args) => operate::crash::run(args),
+        Command::Claim(args) => claiming::run(args),
         Command::Spotlight(args) => spotlight::run(args),
         Command::Health(args) => health::run(args),
         Command::Report(args) => args.run(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use report::compare::{Comparison, Gate, compare};
 use report::{File, Verdict, render, write_all, write_file, write_files};
 
-use crate::failure::{Failure, INCONCLUSIVE, OK, Outcome, LIMIT};
+use crate::failure::{Failure, INCONCLUSIVE, LIMIT, OK, Outcome};
 use crate::output;
 
 /// What `report` is told.

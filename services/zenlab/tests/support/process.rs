@@ -71,7 +71,7 @@ pub struct Memory {
 
 /// What the kernel says of a process' memory.
 pub fn memory(pid: i32) -> Memory {
-    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("the process' memory");
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("the process' memory");
     let bytes = |name: &str| {
         let line = rollup.lines().find_map(|line| line.strip_prefix(name)).expect("a line of that name");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024

@@ -1,0 +1,148 @@
+//! Sentences of the chapter as experiments: each says what it found, and may find that the sentence does not hold.
+//!
+//! An experiment takes about a minute, visits its subjects in turn and in random order, and ends in a verdict with the figures
+//! behind it. What it cannot show on this machine it says so.
+
+mod cores;
+mod datagrams;
+mod experiment;
+mod forks;
+mod one_thread;
+mod readiness;
+mod sheet;
+mod silent_client;
+mod switches;
+mod threads;
+
+use std::fmt;
+use std::io;
+use std::time::{Instant, SystemTime};
+
+use report::{Chart, Report, Run, SCHEMA, Table, Validity, Verdict as Trust};
+
+use crate::lab::Lab;
+use crate::machine::{Reading, describe};
+use experiment::Experiment;
+
+/// A sentence of the chapter, and how it is tried.
+#[derive(Debug)]
+pub struct Claim {
+    /// Its name, as in `zenlab claim NAME` and in names of files.
+    pub name: &'static str,
+    /// The sentence.
+    pub sentence: &'static str,
+    /// What is done, in a sentence or two.
+    pub experiment: &'static str,
+    /// What a reader should think of before the experiment runs.
+    pub question: &'static str,
+    /// What a reader might take from it and should not.
+    does_not_show: &'static str,
+    run: fn(&mut Experiment<'_>) -> io::Result<Finding>,
+}
+
+/// Every claim. Their numbers count from 1 and never change.
+pub const CLAIMS: [Claim; 8] = [
+    silent_client::CLAIM,
+    threads::CLAIM,
+    forks::CLAIM,
+    readiness::CLAIM,
+    switches::CLAIM,
+    one_thread::CLAIM,
+    datagrams::CLAIM,
+    cores::CLAIM,
+];
+
+/// What an experiment says of its sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is so.
+    Holds,
+    /// It is not so.
+    Fails,
+    /// It is so under conditions that the sentence does not name.
+    Depends,
+    /// This machine cannot tell.
+    CannotBeShown,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Holds => "holds",
+            Self::Fails => "fails",
+            Self::Depends => "depends",
+            Self::CannotBeShown => "cannot be shown here",
+        })
+    }
+}
+
+/// What an experiment found.
+struct Finding {
+    verdict: Verdict,
+    /// Why, in sentences with figures; the most important first.
+    because: Vec<String>,
+    tables: Vec<Table>,
+    /// The first one is the picture of the claim.
+    charts: Vec<Chart>,
+}
+
+impl Finding {
+    fn cannot_be_shown(because: String) -> Self {
+        Self { verdict: Verdict::CannotBeShown, because: vec![because], tables: Vec::new(), charts: Vec::new() }
+    }
+}
+
+impl Claim {
+    /// The claim with this number (from 1) or name.
+    pub fn find(text: &str) -> Option<&'static Self> {
+        static CLAIMS: [Claim; 8] = self::CLAIMS;
+        let number = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        number.map_or_else(|| CLAIMS.iter().find(|claim| claim.name == text), |at| CLAIMS.get(at))
+    }
+
+    /// Tries it in `lab`; `tell` hears what is being done. `pace` is the part of the usual time that it may take (0 to 1): less
+    /// time, wider intervals.
+    ///
+    /// # Errors
+    /// If a server does not start, or the kernel refuses what no server has to do with.
+    pub fn run(&self, lab: &Lab, how: &How, tell: &mut dyn FnMut(&str)) -> io::Result<(Verdict, Report)> {
+        let (began, clock, reading) = (SystemTime::now(), Instant::now(), Reading::take());
+        let finding = (self.run)(&mut Experiment::new(lab, how, tell))?;
+        let machine = describe(Some(lab), &Reading::take().since(&reading));
+        let mut findings = vec![format!("The claim {}.", finding.verdict)];
+        findings.extend(finding.because);
+        let report = Report {
+            schema: SCHEMA,
+            title: self.sentence.to_owned(),
+            run: Run {
+                command: how.command.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                seed: how.seed,
+                began: humantime::format_rfc3339_seconds(began).to_string(),
+                took_seconds: clock.elapsed().as_secs_f64(),
+                machine,
+                label: how.label.clone(),
+            },
+            validity: Validity { verdict: Trust::Valid, reasons: vec![self.experiment.to_owned()] },
+            findings,
+            does_not_show: vec![self.does_not_show.to_owned()],
+            tables: finding.tables,
+            charts: finding.charts,
+            logs: Vec::new(),
+        };
+        Ok((finding.verdict, report))
+    }
+}
+
+/// How a claim is tried.
+#[derive(Debug, Clone)]
+pub struct How {
+    /// The command line that does it again.
+    pub command: String,
+    /// What chooses the random order.
+    pub seed: u64,
+    /// The part of the usual time that it takes, above 0 up to 1.
+    pub pace: f64,
+    /// A name for the run; may be empty.
+    pub label: String,
+}

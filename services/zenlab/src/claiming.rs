@@ -1,0 +1,134 @@
+//! `zenlab claim`: sentences of the chapter as live experiments.
+
+use std::io::{self, BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use bench::Lab;
+use bench::claims::{CLAIMS, Claim, How, Verdict};
+use report::Report;
+
+use crate::failure::{Failure, OK, Outcome};
+use crate::output;
+
+/// What `claim` is told.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Number or name of the claim, or `all`; without one the claims are listed
+    claim: Option<String>,
+    /// Where the report and its pictures go: a directory for each claim is made in it
+    #[arg(short, long, value_name = "DIR", default_value = "claims")]
+    output: PathBuf,
+    /// Do not ask what you expect
+    #[arg(long)]
+    no_prediction: bool,
+    /// The part of the usual time to take, such as 0.3: less time, wider intervals
+    #[arg(long, value_name = "PART", default_value_t = 1.0, value_parser = part)]
+    pace: f64,
+    /// What chooses the order in which servers are visited
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
+    /// A name for the run
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    label: String,
+}
+
+fn part(text: &str) -> Result<f64, String> {
+    text.parse::<f64>()
+        .ok()
+        .filter(|part| *part > 0.0 && *part <= 1.0)
+        .ok_or_else(|| "must be a number above 0 up to 1".to_owned())
+}
+
+/// Lists the claims, or tries some.
+pub fn run(args: &Args) -> Outcome {
+    let Some(wanted) = &args.claim else {
+        list();
+        return Ok(OK);
+    };
+    let claims = find(wanted)?;
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::runtime(format!("this program cannot find itself: {error}")))?;
+    let lab = Lab::open(&program, true)
+        .map_err(|error| Failure::runtime(format!("there is no place for servers: {error}")))?;
+    for claim in claims {
+        attempt(claim, args, &lab)?;
+    }
+    Ok(OK)
+}
+
+fn list() {
+    let rows = CLAIMS
+        .iter()
+        .enumerate()
+        .map(|(at, claim)| vec![(at + 1).to_string(), claim.name.to_owned(), claim.sentence.to_owned()]);
+    let head = ["N", "NAME", "CLAIM"].map(str::to_owned).to_vec();
+    output::say_all(&output::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>()));
+    output::say("zenlab claim N tries one, zenlab claim all tries them all.");
+}
+
+fn find(wanted: &str) -> Result<Vec<&'static Claim>, Failure> {
+    if wanted == "all" {
+        return Ok(CLAIMS.iter().collect());
+    }
+    let claim = Claim::find(wanted).ok_or_else(|| {
+        let names: Vec<&str> = CLAIMS.iter().map(|claim| claim.name).collect();
+        Failure::usage(format!("{wanted:?} is no claim: there are 1 to {}, {} and all", names.len(), names.join(", ")))
+    })?;
+    Ok(vec![claim])
+}
+
+fn attempt(claim: &Claim, args: &Args, lab: &Lab) -> Result<(), Failure> {
+    output::say(&format!("Claim: {}.", claim.sentence));
+    output::say(claim.experiment);
+    let prediction = predict(claim, args);
+    let how = How {
+        command: format!("zenlab claim {} --seed {}", claim.name, args.seed),
+        seed: args.seed,
+        pace: args.pace,
+        label: args.label.clone(),
+    };
+    let (verdict, report) = claim
+        .run(lab, &how, &mut |what| output::complain(&format!("  {what}")))
+        .map_err(|error| Failure::runtime(format!("claim {}: {error}", claim.name)))?;
+    show(verdict, &report, prediction.as_deref());
+    let directory = args.output.join(claim.name);
+    report::write_all(&report, &directory).map_err(|error| Failure::runtime(error.to_string()))?;
+    output::say(&picture(&directory, &report));
+    Ok(())
+}
+
+/// What the reader expects, if he says so.
+fn predict(claim: &Claim, args: &Args) -> Option<String> {
+    output::say(claim.question);
+    if args.no_prediction || !io::stdin().is_terminal() {
+        return None;
+    }
+    output::complain("What do you expect? (one line; Enter skips)");
+    let mut line = String::new();
+    // Whoever closes standard input skips as well.
+    let _ = io::stdin().lock().read_line(&mut line);
+    Some(line.trim().to_owned()).filter(|line| !line.is_empty())
+}
+
+fn show(verdict: Verdict, report: &Report, prediction: Option<&str>) {
+    output::say("");
+    output::say(&format!("The claim {verdict}."));
+    // The first finding is the verdict itself.
+    output::say_all(
+        &report.findings[1.min(report.findings.len())..].iter().map(|line| format!("- {line}")).collect::<Vec<_>>(),
+    );
+    output::say_all(&report.does_not_show.iter().map(|line| format!("  But: {line}")).collect::<Vec<_>>());
+    if let Some(prediction) = prediction {
+        output::say(&format!("You expected: {prediction}"));
+    }
+}
+
+fn picture(directory: &Path, report: &Report) -> String {
+    let page = directory.join("report.html");
+    match report.charts.first() {
+        Some(chart) => {
+            format!("Picture: {}; all of it: {}", directory.join(format!("{}.png", chart.id)).display(), page.display())
+        }
+        None => format!("All of it: {}", page.display()),
+    }
+}
