@@ -45,10 +45,10 @@ fn assert_readable(chart: &Chart) {
             let is_inside = |(x, y): &(f64, f64)| (0.0..=scene.width).contains(x) && (0.0..=scene.height).contains(y);
             assert!(places.iter().all(is_inside), "{form:?} {}: {places:?}", chart.id);
         }
-        for ((x, top), (_, bottom)) in line_of_change(&item.shape) {
+        if let Some(((x, top), (_, bottom))) = line_of_change(&item.shape) {
             let crosses = |area: &Area| area.0 < x && x < area.2 && area.1 < bottom && top < area.3;
-            let crossed = areas.iter().find(|(area, words)| crosses(area) && *words != NOTHING);
-            assert!(crossed.is_none(), "{form:?} {}: the line of a change crosses {crossed:?}", chart.id);
+            let under = areas.iter().find(|(area, words)| crosses(area) && *words != NOTHING);
+            assert!(under.is_none(), "{form:?} {}: the line of a change crosses {under:?}", chart.id);
         }
     }
 }
