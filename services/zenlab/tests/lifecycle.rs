@@ -346,11 +346,10 @@ fn sockets_can_be_passed_by_whoever_starts_the_server() {
     let address = listener.local_addr().unwrap();
     let fd = listener.as_raw_fd();
     let pass = move || {
-        // SAFETY: a plain system call between fork and exec; the number goes to the place where the protocol wants it.
-        match unsafe { libc::dup2(fd, 3) } {
-            3 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        }
+        // SAFETY: plain system calls between fork and exec; the number goes to the place where the protocol wants it. Where it
+        // is there already, dup2 leaves it to be closed by exec.
+        let is_passed = unsafe { libc::dup2(fd, 3) >= 0 && libc::fcntl(3, libc::F_SETFD, 0) >= 0 };
+        if is_passed { Ok(()) } else { Err(std::io::Error::last_os_error()) }
     };
     let server = Server::start_with("epoll", &[], &[], |command| {
         // The shell knows its own number, which will be the server's.
