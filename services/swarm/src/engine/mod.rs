@@ -167,14 +167,14 @@ impl Engine {
     fn close_lanes_that_are_over(&mut self) {
         for at in 0..self.lanes.len() {
             if self.lanes[at].over {
-                self.drop_waiting(at);
+                self.give_up_waiting(at);
                 self.remove_surplus(at, 0);
             }
         }
     }
 
     /// What waits in a lane that is over will not be asked.
-    fn drop_waiting(&mut self, lane: usize) {
+    fn give_up_waiting(&mut self, lane: usize) {
         let waiting = std::mem::take(&mut self.lanes[lane].waiting).len() * self.lanes[lane].questions();
         self.give_up(lane, waiting as u64);
     }
