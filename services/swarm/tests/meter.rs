@@ -109,6 +109,24 @@ fn a_datagram_that_comes_twice_is_a_duplicate_and_spoils_nothing() {
 }
 
 #[test]
+fn a_duplicate_that_comes_before_the_next_answer_is_not_taken_for_it() {
+    static LAST: std::sync::Mutex<Option<&'static str>> = std::sync::Mutex::new(None);
+    let service = start(
+        udp(|_, right| {
+            let last = LAST.lock().unwrap().replace(right);
+            last.into_iter().chain([right]).map(str::to_owned).collect()
+        }),
+        |plan| {
+            plan.steady.population = Population::only(Kind::Steady);
+            plan.steady.connections = 1;
+        },
+    );
+    let snapshot = wait_for_snapshot(&service, "duplicates", |snapshot| snapshot.duplicates >= 20);
+    assert!(snapshot.ledger.ok() >= 20, "{snapshot:?}");
+    assert_eq!(service.stop().failed(), 0);
+}
+
+#[test]
 fn a_datagram_that_comes_late_is_lost_and_late_and_no_answer_to_another_question() {
     // Every question is answered after it has been given up.
     let late = |_, right: &'static str| {

@@ -376,6 +376,9 @@ impl Engine {
             return;
         }
         self.next_round = now + TICK;
+        if self.lanes.iter().any(|lane| !lane.over && lane.load.profile.rate.moves()) {
+            self.tell_rates(now);
+        }
         for id in 0..self.clients.len() {
             let Some(client) = &self.clients[id] else { continue };
             let is_overdue = match (client.on_the_way.front(), client.phase) {
