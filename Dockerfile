@@ -4,6 +4,8 @@ FROM rust:1.95-slim-trixie AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock rustfmt.toml ./
 COPY services services
+# The scenarios that come with the swarm are part of it.
+COPY deploy/scenarios deploy/scenarios
 # Registry and dependencies stay in caches, so an edit to one architecture rebuilds the workspace's crates and no others.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \

@@ -1,9 +1,12 @@
 //! The load generator.
 //!
 //! ```text
-//! plan (what is asked for)  ──▶  engine: one thread, one epoll loop, every client        ──▶  tally (what was seen)
+//! plan, run of a scenario   ──▶  engine: one thread, one epoll loop, every client        ──▶  tally (what was seen)
 //!   ▲ admin API, spotlight         lane by lane: schedule → client → check each answer          │ metrics, status, spans
 //! ```
+//!
+//! Who asks is a [`Population`] of kinds of clients, from the steady one to those that misbehave on purpose; a [`Scenario`] is a
+//! load with a name and with what should be seen.
 //!
 //! What makes its numbers worth something:
 //! - A question's latency is counted from the instant at which it *should* have been asked. A server that is slow is not

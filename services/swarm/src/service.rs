@@ -295,17 +295,6 @@ impl Shared {
         snapshots
     }
 
-    /// Writes down what is asked for: an endpoint in the spotlight is asked twice over.
-    pub fn tell_rates(&self, loads: &[Load]) {
-        for (at, target) in self.targets.iter().enumerate() {
-            for endpoint in &target.endpoints {
-                let of_this = |load: &&Load| (load.target, load.endpoint.transport) == (at, endpoint.transport);
-                self.tally(at, endpoint.transport).lock().rate =
-                    loads.iter().filter(of_this).map(|load| load.rate).sum();
-            }
-        }
-    }
-
     /// Whether the engine itself limits the load: then the figures are about the swarm, not about a server.
     pub fn is_saturated(&self) -> bool {
         self.saturated.load(Ordering::Relaxed)

@@ -53,14 +53,16 @@ fn an_honest_server_has_nothing_to_fear() {
 
 #[test]
 fn a_trickler_sends_a_byte_at_a_time() {
-    static LONGEST: AtomicU64 = AtomicU64::new(0);
+    static READS: AtomicU64 = AtomicU64::new(0);
     let serve = |client| {
-        converse(client, |heard| {
-            LONGEST.fetch_max(heard.len() as u64, Ordering::Relaxed);
+        converse(client, |_| {
+            READS.fetch_add(1, Ordering::Relaxed);
         });
     };
-    all_right(serve, Kind::Trickler);
-    assert!(LONGEST.load(Ordering::Relaxed) < 20, "no question came with one read");
+    let ledger = all_right(serve, Kind::Trickler);
+    // A busy machine may read several bytes at once.
+    let reads = READS.load(Ordering::Relaxed);
+    assert!(reads > 3 * ledger.ok(), "{reads} reads for {} questions", ledger.ok());
 }
 
 #[test]
@@ -251,20 +253,20 @@ fn all_kinds_together_keep_the_books_balanced_while_their_weights_change() {
         let reply = ask(&service, "PATCH", "/api/v1/plan", &headers, &body);
         assert_eq!(reply.status, 200, "{reply:?}");
     };
+    let has_ended = |kind: Kind| {
+        let outcome = if kind == Kind::Aborter { "aborted" } else { "ok" };
+        let labels = format!("kind=\"{}\",outcome=\"{outcome}\"", kind.label());
+        metric(&service, &format!("zen_swarm_kind_requests_total{{{labels}}}")).filter(|ended| *ended > 0.0)
+    };
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Idler) {
+        wait_until(kind.label(), || has_ended(kind));
+    }
     for (round, kind) in Kind::ALL.into_iter().enumerate() {
         let sent = wait_for(&service, "questions", |ledger| ledger.sent > 0).ledger.sent;
         let weight = [0, 5, 1000][round % 3];
         patch(format!("{{\"spotlight\": {{\"population\": {{\"{}\": {weight}}}}}}}", kind.label()));
         wait_for(&service, "more questions", |ledger| ledger.sent >= sent + 50);
     }
-    let text = metrics(&service);
-    let asked = |kind: Kind, outcome: &str| {
-        read(&text, &format!("zen_swarm_kind_requests_total{{kind=\"{}\",outcome=\"{outcome}\"}}", kind.label()))
-    };
-    for kind in Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::Idler | Kind::Aborter)) {
-        assert!(asked(kind, "ok").unwrap() > 0.0, "{}", kind.label());
-    }
-    assert!(asked(Kind::Aborter, "aborted").unwrap() > 0.0);
     patch("{\"spotlight\": {\"mode\": \"off\"}}".into());
     wait_for_snapshot(&service, "rest", |snapshot| snapshot.connections == 0 && snapshot.ledger.in_flight == 0);
     let ledger = service.stop();
@@ -320,8 +322,7 @@ fn a_connection_is_closed_when_it_is_old_and_never_in_a_question() {
     });
     wait_until("old connections", || (CLOSED.load(Ordering::Relaxed) >= 6).then_some(()));
     let ledger = service.stop();
-    assert_eq!((ledger.failed(), ledger.unsent), (0, 0), "{ledger:?}");
-    assert!(ledger.ok() > 0);
+    assert!(ledger.failed() == 0 && ledger.ok() > 0, "{ledger:?}");
 }
 
 #[test]

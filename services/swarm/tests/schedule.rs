@@ -126,6 +126,18 @@ fn a_changed_rate_is_followed_and_told() {
 }
 
 #[test]
+fn stages_are_followed_and_told() {
+    let service = start(tcp(answer_right), |plan| plan.steady.stages = "3s@300,3s@300..30,1h@60".into());
+    let rate = "zen_swarm_target_rate{architecture=\"known\",transport=\"tcp\"}";
+    wait_until("the first stage", || metric(&service, rate).filter(|rate| (*rate - 300.0).abs() < 0.1));
+    wait_until("the ramp", || metric(&service, rate).filter(|rate| (31.0..299.0).contains(rate)));
+    wait_until("the last stage", || metric(&service, rate).filter(|rate| (*rate - 60.0).abs() < 0.1));
+    let planned = seen(&service).ledger.planned;
+    assert!(planned >= 1350, "900 and 495 were due in the first two stages: {planned}");
+    assert!(service.stop().is_balanced());
+}
+
+#[test]
 fn held_connections_are_opened_again_and_fewer_when_fewer_are_wanted() {
     // Each connection is closed after five answers.
     let five = |client| answer_by(client, |asked, right| Some(right.into()).filter(|_| asked < 5));

@@ -125,7 +125,7 @@ fn describe(api: &Api, run: &Run) -> Value {
     let show = |seen| {
         let mut value = show::snapshot(seen);
         value["rate"] = json!((elapsed > 0.0).then(|| seen.ledger.ok() as f64 / elapsed));
-        value["target_rate"] = run.scenario.rate.into();
+        value["target_rate"] = json!(run.scenario.clients.stages.is_empty().then_some(run.scenario.rate));
         value
     };
     json!({

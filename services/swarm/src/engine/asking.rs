@@ -41,27 +41,35 @@ impl Engine {
             Way::Closed => self.ask_free(lane, now)?,
             Way::Silent => {}
         }
-        if self.lanes[lane].load.over_run == OverRun::Drop {
-            let waiting = std::mem::take(&mut self.lanes[lane].waiting).len() * self.lanes[lane].questions();
-            self.book(lane, |seen| seen.ledger.waiting -= waiting as u64);
-            self.drop_planned(lane, waiting as u64);
+        if self.lanes[lane].load.over_run == OverRun::Drop && !self.lanes[lane].waiting.is_empty() {
+            self.drop_waiting(lane);
         }
         Ok(())
     }
 
+    /// Every entry in the books is one that leaves them balanced.
     fn plan(&mut self, lane: usize, due: Instant) {
         let questions = self.lanes[lane].questions() as u64;
-        self.book(lane, |seen| seen.ledger.planned += questions);
-        if self.lanes[lane].waiting.len() >= MOST_WAITING {
-            return self.drop_planned(lane, questions);
+        let is_full = self.lanes[lane].waiting.len() >= MOST_WAITING;
+        self.book(lane, |seen| {
+            seen.ledger.planned += questions;
+            *if is_full { &mut seen.ledger.dropped } else { &mut seen.ledger.waiting } += questions;
+        });
+        if is_full {
+            self.fail_in_window(lane, questions);
+        } else {
+            self.lanes[lane].waiting.push_back(due);
         }
-        self.book(lane, |seen| seen.ledger.waiting += questions);
-        self.lanes[lane].waiting.push_back(due);
     }
 
-    fn drop_planned(&self, lane: usize, questions: u64) {
-        self.book(lane, |seen| seen.ledger.dropped += questions);
-        self.fail_in_window(lane, questions);
+    /// What nobody could ask at its instant.
+    fn drop_waiting(&mut self, lane: usize) {
+        let waiting = std::mem::take(&mut self.lanes[lane].waiting).len() * self.lanes[lane].questions();
+        self.book(lane, |seen| {
+            seen.ledger.waiting -= waiting as u64;
+            seen.ledger.dropped += waiting as u64;
+        });
+        self.fail_in_window(lane, waiting as u64);
     }
 
     fn keep_connections(&mut self, lane: usize, now: Instant) -> io::Result<()> {
@@ -368,6 +376,9 @@ impl Engine {
             return;
         }
         self.next_round = now + TICK;
+        if self.lanes.iter().any(|lane| !lane.over && lane.load.profile.rate.moves()) {
+            self.tell_rates(now);
+        }
         for id in 0..self.clients.len() {
             let Some(client) = &self.clients[id] else { continue };
             let is_overdue = match (client.on_the_way.front(), client.phase) {

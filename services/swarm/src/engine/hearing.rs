@@ -100,11 +100,12 @@ impl Engine {
     fn answered(&mut self, id: usize, now: Instant) -> io::Result<()> {
         let Some(client) = &mut self.clients[id] else { return Ok(()) };
         let Some(question) = client.on_the_way.pop_front() else { return Ok(()) };
-        let (lane, is_at_rest) = (client.lane, client.on_the_way.is_empty());
+        let (lane, is_at_rest, has_more) = (client.lane, client.on_the_way.is_empty(), client.to_ask > 0);
         self.trace(id, question, now);
         self.settle(lane, question, now);
         let think = self.lanes[lane].load.habits.think;
-        if is_at_rest && !think.is_zero() && !self.lanes[lane].over {
+        let may_ask_more = has_more || (self.lanes[lane].manner().way != Way::Visit && !self.lanes[lane].over);
+        if is_at_rest && may_ask_more && !think.is_zero() {
             self.set_alarm(id, now + think, Next::Ask);
             return Ok(());
         }

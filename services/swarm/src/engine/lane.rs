@@ -110,6 +110,11 @@ impl Lane {
         self.load.kind.questions_at_once(self.load.habits.requests_per_connection)
     }
 
+    /// Questions a second that it should ask now.
+    pub fn rate(&self, now: Instant) -> f64 {
+        self.schedule.rate(now) * self.questions() as f64
+    }
+
     /// How long a question takes by the client's own doing: no server is to be blamed for that.
     pub fn own_time(&self) -> Duration {
         let steps = match self.load.kind {

@@ -141,7 +141,6 @@ impl Engine {
         self.trace_one_in = wanted.trace_one_in;
         let was_over: Vec<bool> = self.lanes.iter_mut().map(|lane| std::mem::replace(&mut lane.over, true)).collect();
         let count = wanted.loads.len().max(1) as f64;
-        self.shared.tell_rates(&wanted.loads);
         for (at, load) in wanted.loads.into_iter().enumerate() {
             match self.lanes.iter().position(|lane| lane.is_the_same(&load)) {
                 Some(lane) => {
@@ -153,7 +152,20 @@ impl Engine {
             }
         }
         self.close_lanes_that_are_over();
+        self.tell_rates(now);
         Ok(())
+    }
+
+    /// Writes down what is asked for now, by all lanes of an endpoint together.
+    fn tell_rates(&self, now: Instant) {
+        for (at, target) in self.shared.targets.iter().enumerate() {
+            for transport in target.endpoints.iter().map(|endpoint| endpoint.transport) {
+                let of_this =
+                    |lane: &&Lane| !lane.over && (lane.load.target, lane.load.endpoint.transport) == (at, transport);
+                let rate = self.lanes.iter().filter(of_this).map(|lane| lane.rate(now)).sum();
+                self.shared.tally(at, transport).lock().rate = rate;
+            }
+        }
     }
 
     /// Takes the place of a lane that nobody misses, so that there are never more than the plan has had at once.
@@ -167,14 +179,14 @@ impl Engine {
     fn close_lanes_that_are_over(&mut self) {
         for at in 0..self.lanes.len() {
             if self.lanes[at].over {
-                self.drop_waiting(at);
+                self.give_up_waiting(at);
                 self.remove_surplus(at, 0);
             }
         }
     }
 
     /// What waits in a lane that is over will not be asked.
-    fn drop_waiting(&mut self, lane: usize) {
+    fn give_up_waiting(&mut self, lane: usize) {
         let waiting = std::mem::take(&mut self.lanes[lane].waiting).len() * self.lanes[lane].questions();
         self.give_up(lane, waiting as u64);
     }

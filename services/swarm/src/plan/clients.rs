@@ -147,7 +147,6 @@ impl Clients {
                 endpoint: endpoint.clone(),
                 source: source.clone(),
                 kind,
-                rate: rate * part,
                 profile: self.profile(kind, rate, part),
                 over_run: self.over_run,
                 connections: self.connections_of(kind, transport),
@@ -200,8 +199,6 @@ pub(crate) struct Load {
     pub endpoint: Endpoint,
     pub source: Source,
     pub kind: Kind,
-    /// Questions a second on the average.
-    pub rate: f64,
     pub profile: Profile,
     pub over_run: OverRun,
     /// Connections that are kept.

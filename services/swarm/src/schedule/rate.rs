@@ -50,6 +50,11 @@ impl Rate {
         (self.shape, self.period, &self.stages) == (other.shape, other.period, &other.stages)
     }
 
+    /// Whether it changes by itself.
+    pub fn moves(&self) -> bool {
+        self.shape != Shape::Constant || !self.stages.is_empty()
+    }
+
     /// The rate at `at` seconds.
     pub fn at(&self, at: f64) -> f64 {
         if !self.stages.is_empty() {

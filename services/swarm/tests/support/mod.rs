@@ -108,9 +108,9 @@ pub fn honest(client: TcpStream) {
     converse(client, |_| {});
 }
 
-/// A plan of the chapter's client alone.
+/// A plan of the chapter's client alone, patient enough for a machine that is busy with other things.
 pub fn plan() -> Plan {
-    let mut plan = Plan { steady_rate: 90.0, timeout_seconds: 0.4, trace_one_in: 0, ..Plan::default() };
+    let mut plan = Plan { steady_rate: 90.0, timeout_seconds: 20.0, trace_one_in: 0, ..Plan::default() };
     plan.spotlight.mode = Mode::Off;
     plan
 }
