@@ -130,12 +130,17 @@ fn enter(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progress<
 }
 
 impl Contestant {
+    /// Its server: started, or found where it runs.
+    pub(crate) fn server(&self, lab: &Lab) -> io::Result<Server> {
+        match &self.running {
+            Some((endpoints, admin)) => Server::running(&self.subject.name, endpoints.clone(), admin.clone()),
+            None => lab.start(&self.subject),
+        }
+    }
+
     fn enter(&self, plan: &Plan, lab: &Lab) -> io::Result<Entrant> {
         let name = &self.subject.name;
-        let server = match &self.running {
-            Some((endpoints, admin)) => Server::running(name, endpoints.clone(), admin.clone())?,
-            None => lab.start(&self.subject)?,
-        };
+        let server = self.server(lab)?;
         // A datagram socket is no connection: it holds nobody up.
         let most = if plan.transport.is_stream() { self.at_once.unwrap_or(usize::MAX) } else { usize::MAX };
         let held = plan.connections.min(most);

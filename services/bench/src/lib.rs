@@ -6,6 +6,7 @@
 //! - [`stats`]: what may be said of measurements that were taken side by side.
 //! - [`machine`]: what else the machine did meanwhile.
 //! - [`bench`](mod@bench): which architecture costs what.
+//! - [`search`]: the greatest rate at which a server keeps a limit.
 
 pub mod bench;
 mod calls;
@@ -15,6 +16,7 @@ mod lab;
 pub mod machine;
 mod pace;
 mod random;
+pub mod search;
 mod slot;
 pub mod stats;
 

@@ -132,13 +132,13 @@ pub fn sign_test(values: &[f64]) -> Estimate {
     }
 }
 
-/// How likely it is that `n` throws of a fair coin show at most `k` heads.
+/// How likely it is that `n` throws of a fair coin show at most `k` heads. In logarithms: 0.5^n is too small for large `n`.
 fn fair_tail(n: usize, k: usize) -> f64 {
-    let mut term = 0.5_f64.powi(n as i32);
-    let mut sum = term;
+    let mut term = n as f64 * 0.5_f64.ln();
+    let mut sum = term.exp();
     for at in 1..=k {
-        term *= (n + 1 - at) as f64 / at as f64;
-        sum += term;
+        term += ((n + 1 - at) as f64 / at as f64).ln();
+        sum += term.exp();
     }
     sum
 }

@@ -66,6 +66,8 @@ enum Command {
     Shutdown(operate::shutdown::Args),
     /// Measure what a question costs each architecture, as ratios with intervals
     Bench(measure::bench::Args),
+    /// Find the greatest rate at which a server keeps a limit such as p99<5ms
+    Search(measure::search::Args),
     /// Let a conversation, a worker or a data plane fail, to see who is harmed
     Crash(operate::crash::Args),
     /// Load some architectures harder than the others
@@ -102,6 +104,7 @@ fn run(command: &Command) -> Outcome {
         Command::Start(args) => args.run(),
         Command::Shutdown(args) => operate::shutdown::run(args),
         Command::Bench(args) => measure::bench::run(args),
+        Command::Search(args) => measure::search::run(args),
         Command::Crash(args) => operate::crash::run(args),
         Command::Spotlight(args) => spotlight::run(args),
         Command::Health(args) => health::run(args),
