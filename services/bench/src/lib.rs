@@ -7,6 +7,7 @@
 //! - [`machine`]: what else the machine did meanwhile.
 //! - [`bench`](mod@bench): which architecture costs what.
 //! - [`search`]: the greatest rate at which a server keeps a limit.
+//! - [`race`]: all at once, for the eye.
 
 pub mod bench;
 mod calls;
@@ -15,6 +16,7 @@ mod driver;
 mod lab;
 pub mod machine;
 mod pace;
+pub mod race;
 mod random;
 pub mod search;
 mod slot;

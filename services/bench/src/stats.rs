@@ -263,7 +263,7 @@ pub struct Comparison {
     pub to_reference: Vec<Option<Estimate>>,
     /// Letters: who shares one is not told apart. Empty for subjects without an estimate.
     pub groups: Vec<String>,
-    /// Whether the twin differs from the reference. It is asked of two kinds of measurements, so each may err once in 40 runs.
+    /// Whether the twin differs from the reference. It is asked of three kinds of measurements, so each may err once in 60 runs.
     pub twin_differs: bool,
 }
 
@@ -301,6 +301,6 @@ pub fn compare(
     let letters = tie_groups(order.len(), apart);
     let mut groups = vec![String::new(); n];
     order.iter().zip(&letters).for_each(|(&subject, letters)| groups[subject].clone_from(letters));
-    let twin_differs = to_reference[twin].is_some_and(|estimate| estimate.p < 0.025);
+    let twin_differs = to_reference[twin].is_some_and(|estimate| estimate.p < 0.05 / 3.0);
     Comparison { to_reference, groups, twin_differs }
 }

@@ -68,6 +68,8 @@ enum Command {
     Bench(measure::bench::Args),
     /// Find the greatest rate at which a server keeps a limit such as p99<5ms
     Search(measure::search::Args),
+    /// Load all at once and watch: a show, not a measurement
+    Race(measure::race::Args),
     /// Let a conversation, a worker or a data plane fail, to see who is harmed
     Crash(operate::crash::Args),
     /// Load some architectures harder than the others
@@ -105,6 +107,7 @@ fn run(command: &Command) -> Outcome {
         Command::Shutdown(args) => operate::shutdown::run(args),
         Command::Bench(args) => measure::bench::run(args),
         Command::Search(args) => measure::search::run(args),
+        Command::Race(args) => measure::race::run(args),
         Command::Crash(args) => operate::crash::run(args),
         Command::Spotlight(args) => spotlight::run(args),
         Command::Health(args) => health::run(args),

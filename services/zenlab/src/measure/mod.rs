@@ -2,6 +2,7 @@
 
 pub mod bench;
 mod field;
+pub mod race;
 pub mod search;
 mod show;
 mod units;
