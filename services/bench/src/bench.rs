@@ -98,7 +98,7 @@ pub fn run(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progres
     let rate = plan.rate.unwrap_or_else(|| round(slowest / 2.0)).max(1.0);
     let observations = blocks::run(plan, rate, &mut field, progress)?;
     let curves = if plan.curve { blocks::curves(plan, &capacities, &mut field, progress)? } else { Vec::new() };
-    let mut outcome = Outcome::new(rate, observations, curves);
+    let mut outcome = Outcome::new(rate, observations, curves, lab.placement());
     for (at, mut entrant) in field.into_iter().enumerate() {
         outcome.add(plan, &mut entrant)?;
         let is_twin = at == 1;

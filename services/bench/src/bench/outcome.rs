@@ -21,6 +21,8 @@ pub struct Outcome {
     pub observations: Vec<Vec<Observation>>,
     /// Latency over rate for each entrant; empty where it was not asked for.
     pub curves: Vec<Vec<CurvePoint>>,
+    /// How client and servers shared the cores.
+    pub placement: String,
     /// Whether nobody ended it early.
     pub is_complete: bool,
 }
@@ -184,6 +186,7 @@ fn validity(outcome: &Outcome, claims: &Claims) -> Validity {
     let mut reasons =
         vec![format!("{} of {} slots are void: the machine was busier than usual.", claims.void, claims.slots)];
     let mut verdict = Verdict::Valid;
+    reasons.push(outcome.placement.clone());
     if !outcome.is_complete {
         reasons.push("The run was ended early.".into());
     }

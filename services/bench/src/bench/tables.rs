@@ -187,7 +187,8 @@ fn hostile(outcome: &Outcome) -> Table {
         title: "Beside unfriendly clients".into(),
         columns,
         rows: others(outcome).map(row).collect(),
-        note: "Whether all friendly clients were served, and their throughput: beside tricklers, idlers and for aborts as a ratio \
+        note: "Whether all friendly clients were served, and their throughput: beside a begun question and \
+               silent connections (where there are no workers: 514, or as many as it takes), and for aborts, as a ratio \
                to conversations of three questions without them; for churn and pipelining to connections that are held. One slot \
                each: orders of magnitude."
             .into(),

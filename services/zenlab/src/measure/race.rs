@@ -7,7 +7,7 @@ use ::bench::race::{self, A_SHOW, Lane, Plan};
 use rustix::termios::isatty;
 
 use super::field::Field;
-use super::{STOP, failed, lab, progress, units, watch_for_stop};
+use super::{STOP, failed, progress, units, watch_for_stop};
 use crate::failure::{INTERRUPTED, OK, Outcome as Done};
 use crate::output;
 
@@ -32,7 +32,7 @@ pub struct Args {
 /// Runs the race; the bars are on standard error if that is a terminal, the result on standard output.
 pub fn run(args: &Args) -> Done {
     let contestants = args.field.contestants()?;
-    let lab = lab(args.field.own_network())?;
+    let lab = args.field.lab()?;
     watch_for_stop();
     let plan = Plan {
         transport: args.field.transport,

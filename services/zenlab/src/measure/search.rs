@@ -5,7 +5,7 @@ use std::time::Duration;
 use ::bench::search::{self, Limit, Plan};
 
 use super::field::Field;
-use super::{Output, STOP, Session, failed, lab, progress, publish, units};
+use super::{Output, STOP, Session, failed, progress, publish, units};
 use crate::failure::{LIMIT, OK, Outcome as Done};
 use crate::output;
 
@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> Done {
         }
         return Ok(OK);
     }
-    let lab = lab(args.field.own_network())?;
+    let lab = args.field.quiet_lab()?;
     let session = Session::begin(args.seed);
     let outcomes =
         search::run(&plan, &lab, &contestants, &mut progress(args.output.quiet)).map_err(|error| failed(&error))?;
