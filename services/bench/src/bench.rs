@@ -98,7 +98,7 @@ pub fn run(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progres
     let rate = plan.rate.unwrap_or_else(|| round(slowest / 2.0)).max(1.0);
     let observations = blocks::run(plan, rate, &mut field, progress)?;
     let curves = if plan.curve { blocks::curves(plan, &capacities, &mut field, progress)? } else { Vec::new() };
-    let mut outcome = Outcome::new(rate, observations, curves);
+    let mut outcome = Outcome::new(rate, observations, curves, lab.placement());
     for (at, mut entrant) in field.into_iter().enumerate() {
         outcome.add(plan, &mut entrant)?;
         let is_twin = at == 1;
@@ -130,12 +130,17 @@ fn enter(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progress<
 }
 
 impl Contestant {
+    /// Its server: started, or found where it runs.
+    pub(crate) fn server(&self, lab: &Lab) -> io::Result<Server> {
+        match &self.running {
+            Some((endpoints, admin)) => Server::running(&self.subject.name, endpoints.clone(), admin.clone()),
+            None => lab.start(&self.subject),
+        }
+    }
+
     fn enter(&self, plan: &Plan, lab: &Lab) -> io::Result<Entrant> {
         let name = &self.subject.name;
-        let server = match &self.running {
-            Some((endpoints, admin)) => Server::running(name, endpoints.clone(), admin.clone())?,
-            None => lab.start(&self.subject)?,
-        };
+        let server = self.server(lab)?;
         // A datagram socket is no connection: it holds nobody up.
         let most = if plan.transport.is_stream() { self.at_once.unwrap_or(usize::MAX) } else { usize::MAX };
         let held = plan.connections.min(most);

@@ -11,12 +11,12 @@ mod socket;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
@@ -93,7 +93,6 @@ pub struct Crowd {
     free: VecDeque<u32>,
     /// Who failed and rests until the next sweep.
     resting: Vec<u32>,
-    events: Vec<epoll::Event>,
     buffer: Vec<u8>,
     outstanding: usize,
 }
@@ -131,7 +130,6 @@ impl Crowd {
             members: (0..connections).map(|_| Member::default()).collect(),
             free: VecDeque::new(),
             resting: Vec::new(),
-            events: Vec::with_capacity(EVENTS),
             buffer: vec![0; 4096.max(options.depth * 16)],
             outstanding: 0,
         };
@@ -261,21 +259,22 @@ impl Crowd {
         Ok(())
     }
 
-    /// Waits for events, at most until `alarm`, and deals with them.
-    fn wait(&mut self, alarm: u64, run: &mut Run) -> io::Result<()> {
+    /// Waits for events, at most until `alarm`, and deals with them; gives how many there were.
+    fn wait(&mut self, alarm: u64, run: &mut Run) -> io::Result<usize> {
         self.arm(alarm)?;
-        self.events.clear();
-        match epoll::wait(&self.epoll, spare_capacity(&mut self.events), None) {
-            Ok(_) => {}
-            Err(Errno::INTR) => return Ok(()),
+        let mut room = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
+        let events = match epoll::wait(&self.epoll, &mut room, None) {
+            Ok((events, _)) => events,
+            Err(Errno::INTR) => return Ok(0),
             Err(error) => return Err(error.into()),
-        }
+        };
         run.stamp = clock::now();
-        for at in 0..self.events.len() {
-            let event = self.events[at];
-            self.happened(event.data.u64(), event.flags, run);
+        for event in &*events {
+            // Copied: the kernel packs its events, and a field of theirs may not be borrowed.
+            let epoll::Event { data, flags } = *event;
+            self.happened(data.u64(), flags, run);
         }
-        Ok(())
+        Ok(events.len())
     }
 
     fn arm(&mut self, alarm: u64) -> io::Result<()> {
@@ -333,8 +332,7 @@ impl Crowd {
     /// Deals with what has happened since the last slot: a server may have closed connections.
     fn look_around(&mut self, aside: &mut Run) -> io::Result<()> {
         loop {
-            self.wait(1, aside)?;
-            if self.events.len() < EVENTS {
+            if self.wait(1, aside)? < EVENTS {
                 return Ok(());
             }
         }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setsid};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 use zen::{Endpoint, Transport};
 
@@ -34,6 +35,8 @@ pub struct Lab {
     program: PathBuf,
     directory: PathBuf,
     has_own_network: bool,
+    /// The cores of the servers, where the client has one of its own.
+    cores: Option<CpuSet>,
 }
 
 /// A server to be started.
@@ -75,12 +78,46 @@ impl Lab {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("zenlab-bench.{}.{number}", std::process::id()));
         fs::create_dir_all(&directory)?;
-        Ok(Self { program: program.to_owned(), directory, has_own_network })
+        Ok(Self { program: program.to_owned(), directory, has_own_network, cores: None })
+    }
+
+    /// Keeps the calling thread on one core, and every server that is started from now on, on the others. That takes the
+    /// scheduler's choice out of the figures, and whatever a server gains from a core more.
+    ///
+    /// # Errors
+    /// If there is only one core, or the kernel refuses.
+    pub fn pin(&mut self) -> io::Result<()> {
+        let mut others = sched_getaffinity(None)?;
+        let first = (0..CpuSet::MAX_CPU).find(|&core| others.is_set(core)).unwrap_or(0);
+        if others.count() < 2 {
+            return Err(io::Error::other("client and servers cannot have cores of their own: there is only one"));
+        }
+        others.unset(first);
+        let mut own = CpuSet::new();
+        own.set(first);
+        sched_setaffinity(None, &own)?;
+        self.cores = Some(others);
+        Ok(())
     }
 
     /// Whether the servers have a network namespace of their own.
     pub const fn has_own_network(&self) -> bool {
         self.has_own_network
+    }
+
+    /// How client and servers share the cores, as a sentence.
+    pub fn placement(&self) -> String {
+        match &self.cores {
+            Some(others) => format!("The client had a core of its own, the servers the other {}.", others.count()),
+            None => "The scheduler placed client and servers on the cores.".to_owned(),
+        }
+    }
+
+    /// Cores that client and servers have together.
+    pub fn cores(&self) -> u32 {
+        let present = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        // A pinned client sees only its own.
+        self.cores.map_or(present, |others| others.count() + 1)
     }
 
     /// Starts a server and waits until it is ready.
@@ -100,9 +137,9 @@ impl Lab {
         command.args(subject.transports.iter().flat_map(|transport| ["--listen".to_owned(), listen(transport)]));
         command.args(subject.settings.iter().flat_map(|setting| ["--set", setting]));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
-        let parent = getpid();
+        let (parent, cores) = (getpid(), self.cores);
         // SAFETY: between fork and exec only system calls are made, no memory is allocated and no lock is taken.
-        unsafe { command.pre_exec(move || prepare(parent)) };
+        unsafe { command.pre_exec(move || prepare(parent, cores.as_ref())) };
         let child = command.spawn().map_err(|error| named(&self.program.display().to_string(), &error))?;
         let mut server = Server {
             name: subject.name.clone(),
@@ -124,8 +161,11 @@ impl Drop for Lab {
 }
 
 /// In the child, before it becomes a server: Ctrl-C at our terminal is not for it, and it ends when we end.
-fn prepare(parent: Pid) -> io::Result<()> {
+fn prepare(parent: Pid, cores: Option<&CpuSet>) -> io::Result<()> {
     setsid()?;
+    if let Some(cores) = cores {
+        sched_setaffinity(None, cores)?;
+    }
     set_parent_process_death_signal(Some(Signal::QUIT))?;
     // A parent that died before the line above will send no signal.
     if getppid() != Some(parent) {

@@ -7,6 +7,8 @@
 //! - [`machine`]: what else the machine did meanwhile.
 //! - [`bench`](mod@bench): which architecture costs what.
 //! - [`claims`]: sentences of the chapter as experiments.
+//! - [`search`]: the greatest rate at which a server keeps a limit.
+//! - [`race`]: all at once, for the eye.
 
 pub mod bench;
 mod calls;
@@ -16,7 +18,9 @@ mod driver;
 mod lab;
 pub mod machine;
 mod pace;
+pub mod race;
 mod random;
+pub mod search;
 mod slot;
 pub mod stats;
 

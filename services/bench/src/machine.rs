@@ -67,15 +67,15 @@ impl Reading {
 }
 
 /// This machine, with the weather of the whole run.
-pub fn describe(lab: Option<&Lab>, weather: &Weather) -> Machine {
+pub fn describe(lab: &Lab, weather: &Weather) -> Machine {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    let own_network = lab.is_some_and(Lab::has_own_network);
+    let own_network = lab.has_own_network();
     let cpu = read("/proc/cpuinfo");
     let processor = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     Machine {
         kernel: read("/proc/sys/kernel/osrelease"),
-        cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
+        cores: lab.cores(),
         processor: processor.map_or(String::new(), |(_, name)| name.trim().to_owned()),
         memory_bytes: field(&read("/proc/meminfo"), "MemTotal:").unwrap_or(0) * 1024,
         open_files: files.unwrap_or(u64::MAX),
@@ -90,12 +90,14 @@ pub fn describe(lab: Option<&Lab>, weather: &Weather) -> Machine {
 #[cfg(test)]
 mod tests {
     use super::{Reading, describe};
+    use crate::lab::Lab;
 
     #[test]
     fn this_machine_can_be_described() {
         let before = Reading::take();
         let weather = Reading::take().since(&before);
-        let machine = describe(None, &weather);
+        let lab = Lab::open(std::path::Path::new("/nonexistent"), false).expect("a directory can be made");
+        let machine = describe(&lab, &weather);
         assert!(machine.cores > 0 && machine.memory_bytes > 1 << 20 && !machine.kernel.is_empty(), "{machine:?}");
         assert!((0.0..=1.0).contains(&weather.steal) && (0.0..=1.0).contains(&weather.client_waited), "{weather:?}");
     }

@@ -72,6 +72,10 @@ enum Command {
     Shutdown(operate::shutdown::Args),
     /// Measure what a question costs each architecture, as ratios with intervals
     Bench(measure::bench::Args),
+    /// Find the greatest rate at which a server keeps a limit such as p99<5ms
+    Search(measure::search::Args),
+    /// Load all at once and watch: a show, not a measurement
+    Race(measure::race::Args),
     /// Let a conversation, a worker or a data plane fail, to see who is harmed
     Crash(operate::crash::Args),
     /// Try a claim of the chapter as an experiment; without one, list them
@@ -115,6 +119,8 @@ fn run(command: &Command) -> Outcome {
         Command::Start(args) => args.run(),
         Command::Shutdown(args) => operate::shutdown::run(args),
         Command::Bench(args) => measure::bench::run(args),
+        Command::Search(args) => measure::search::run(args),
+        Command::Race(args) => measure::race::run(args),
         Command::Crash(args) => operate::crash::run(args),
         Command::Claim(args) => claiming::run(args),
         Command::Spotlight(args) => spotlight::run(args),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Entrant, Plan, Progress};
 use crate::machine::{Reading, Weather};
 use crate::stats::median;
-use crate::{Pace, Random, Slot};
+use crate::{Pace, Random, Slot, Usage};
 
 /// How far above this run's median a slot's weather may be.
 const JUMP: f64 = 1.5;
@@ -23,6 +23,8 @@ const CURVE: [f64; 8] = [0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1];
 pub struct Observation {
     /// CPU time of the server for each answer at the offered rate, in microseconds; none where it cannot be seen.
     pub cpu_us: Option<f64>,
+    /// The same in the closed loop, where a server is busy and need not be woken for each question.
+    pub busy_us: Option<f64>,
     /// Answers a second in the closed loop.
     pub throughput: f64,
     /// The machine in the slot at the offered rate, and in the closed loop.
@@ -74,24 +76,34 @@ impl Entrant {
     fn visit(&mut self, plan: &Plan, rate: f64, seed: u64) -> io::Result<Observation> {
         // A short slot that is not counted: the first answers after a switch pay for cold caches.
         self.crowd.slot(plan.slot / 16, Pace::Closed)?;
-        let before = self.server.usage(plan.transport);
-        let (paced, weather) = self.slot(plan.slot, Pace::poisson(rate, seed))?;
-        let used = self.server.usage(plan.transport).zip(before).map(|(now, before)| now.since(&before));
-        let cpu_us = used.filter(|_| paced.ok > 0).map(|used| used.cpu_ns as f64 / 1e3 / paced.ok as f64);
-        let (closed, closed_weather) = self.slot(plan.slot / 2, Pace::Closed)?;
+        let (paced, used, weather) = self.slot(plan, plan.slot, Pace::poisson(rate, seed))?;
+        let (closed, busy, closed_weather) = self.slot(plan, plan.slot / 2, Pace::Closed)?;
         self.paced.add(&paced);
         self.closed.add(&closed);
-        if let Some(used) = used {
-            self.usage.add(&used);
+        if let Some(used) = &used {
+            self.usage.add(used);
         }
-        Ok(Observation { cpu_us, throughput: closed.throughput(), weather: [weather, closed_weather] })
+        Ok(Observation {
+            cpu_us: used.and_then(|used| each(&used, &paced)),
+            busy_us: busy.and_then(|used| each(&used, &closed)),
+            throughput: closed.throughput(),
+            weather: [weather, closed_weather],
+        })
     }
 
-    fn slot(&mut self, time: Duration, pace: Pace) -> io::Result<(Slot, Weather)> {
-        let before = Reading::take();
+    /// A slot, with what the server used and what the machine did meanwhile.
+    fn slot(&mut self, plan: &Plan, time: Duration, pace: Pace) -> io::Result<(Slot, Option<Usage>, Weather)> {
+        let reading = Reading::take();
+        let before = self.server.usage(plan.transport);
         let slot = self.crowd.slot(time, pace)?;
-        Ok((slot, Reading::take().since(&before)))
+        let used = self.server.usage(plan.transport).zip(before).map(|(now, before)| now.since(&before));
+        Ok((slot, used, Reading::take().since(&reading)))
     }
+}
+
+/// CPU time of the server for each answer, in microseconds.
+fn each(used: &Usage, slot: &Slot) -> Option<f64> {
+    (slot.ok > 0).then(|| used.cpu_ns as f64 / 1e3 / slot.ok as f64)
 }
 
 /// Latency over rate for every contestant.
@@ -121,7 +133,7 @@ pub(super) fn curves(
 /// The stages that were asked for, or parts of what a contestant can do.
 fn stages(plan: &Plan, capacity: f64) -> Vec<(Duration, f64)> {
     if plan.stages.is_empty() {
-        CURVE.map(|part| (plan.slot * 3, capacity * part)).to_vec()
+        CURVE.map(|part| (plan.slot * 3, (capacity * part).max(1.0))).to_vec()
     } else {
         plan.stages.clone()
     }
@@ -151,7 +163,7 @@ mod tests {
 
     fn observation(pressure: f64, steal: f64) -> Observation {
         let weather = Weather { pressure: Some(pressure), steal, client_waited: 0.0 };
-        Observation { cpu_us: Some(1.0), throughput: 1.0, weather: [weather, Weather::default()] }
+        Observation { cpu_us: Some(1.0), busy_us: None, throughput: 1.0, weather: [weather, Weather::default()] }
     }
 
     #[test]

@@ -19,7 +19,7 @@ const FRIENDS: usize = 4;
 /// The scenarios, by the ids of their columns.
 pub(super) const SCENARIOS: [(&str, &str); 5] = [
     ("trickler", "begun question, never ended"),
-    ("idlers", "idlers, 2 more than it serves at once"),
+    ("idlers", "silent connections, 2 more than workers"),
     ("churn", "three questions a connection"),
     ("pipelined", "16 questions on the way"),
     ("aborts", "reset after three questions"),

@@ -21,6 +21,8 @@ pub struct Outcome {
     pub observations: Vec<Vec<Observation>>,
     /// Latency over rate for each entrant; empty where it was not asked for.
     pub curves: Vec<Vec<CurvePoint>>,
+    /// How client and servers shared the cores.
+    pub placement: String,
     /// Whether nobody ended it early.
     pub is_complete: bool,
 }
@@ -52,9 +54,12 @@ pub struct Finding {
 pub(super) struct Claims {
     /// CPU time of a question, `[entrant][block]`.
     pub cpu: Vec<Vec<Option<f64>>>,
+    /// The same in the closed loop.
+    pub busy: Vec<Vec<Option<f64>>>,
     /// Throughput of the closed loop.
     pub throughput: Vec<Vec<Option<f64>>>,
     pub of_cpu: Comparison,
+    pub of_busy: Comparison,
     pub of_throughput: Comparison,
     pub slots: usize,
     pub void: usize,
@@ -109,6 +114,7 @@ impl Outcome {
                 .collect()
         };
         let cpu = pick(0, |observation| observation.cpu_us);
+        let busy = pick(1, |observation| observation.busy_us);
         let throughput = pick(1, |observation| Some(observation.throughput).filter(|rate| *rate > 0.0));
         let slots: usize = self.observations.iter().map(|blocks| 2 * blocks.len()).sum();
         let void =
@@ -116,7 +122,9 @@ impl Outcome {
         Claims {
             of_cpu: compare(&cpu, 0, 1, true, seed),
             of_throughput: compare(&throughput, 0, 1, false, seed ^ 1),
+            of_busy: compare(&busy, 0, 1, true, seed ^ 2),
             cpu,
+            busy,
             throughput,
             slots,
             void,
@@ -178,6 +186,7 @@ fn validity(outcome: &Outcome, claims: &Claims) -> Validity {
     let mut reasons =
         vec![format!("{} of {} slots are void: the machine was busier than usual.", claims.void, claims.slots)];
     let mut verdict = Verdict::Valid;
+    reasons.push(outcome.placement.clone());
     if !outcome.is_complete {
         reasons.push("The run was ended early.".into());
     }
@@ -186,7 +195,11 @@ fn validity(outcome: &Outcome, claims: &Claims) -> Validity {
         verdict = Verdict::Unreliable;
         reasons.push("The books do not balance: questions are unaccounted for.".into());
     }
-    for (what, comparison) in [("CPU time", &claims.of_cpu), ("throughput", &claims.of_throughput)] {
+    for (what, comparison) in [
+        ("CPU time at the offered rate", &claims.of_cpu),
+        ("CPU time when busy", &claims.of_busy),
+        ("throughput", &claims.of_throughput),
+    ] {
         let Some(twin) = comparison.to_reference.get(1).copied().flatten() else { continue };
         let interval = twin.ratio_interval();
         let text =

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ::bench::bench::{self, Contestant, Outcome, Plan};
 
 use super::field::Field;
-use super::{Output, STOP, Session, failed, lab, progress, publish, units};
+use super::{Output, STOP, Session, failed, progress, publish, units};
 use crate::failure::{LIMIT, OK, Outcome as Done};
 use crate::output;
 
@@ -73,8 +73,7 @@ pub fn run(args: &Args) -> Done {
         output::say_all(&describe(&plan, &contestants));
         return Ok(OK);
     }
-    // A network of its own comes before everything that might start a thread.
-    let lab = lab(args.field.own_network())?;
+    let lab = args.field.quiet_lab()?;
     let session = Session::begin(args.seed);
     let outcome =
         bench::run(&plan, &lab, &contestants, &mut progress(args.output.quiet)).map_err(|error| failed(&error))?;

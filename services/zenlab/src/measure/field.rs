@@ -1,7 +1,7 @@
 //! Who takes part.
 
-use ::bench::Subject;
 use ::bench::bench::Contestant;
+use ::bench::{Lab, Subject};
 use zen::{Endpoint, Transport};
 
 use crate::failure::Failure;
@@ -35,12 +35,30 @@ pub struct Field {
     /// Stay in this machine's own network, whose packet filter may make each question dearer
     #[arg(long)]
     host_network: bool,
+    /// Let the scheduler place client and servers; else the client has a core of its own, and the servers have the others
+    #[arg(long)]
+    unpinned: bool,
 }
 
 impl Field {
-    /// Whether the servers may have a network of their own.
-    pub fn own_network(&self) -> bool {
-        self.target.is_empty() && !self.host_network
+    /// Where they are measured: in a network of their own, if they are started for it and nobody objects.
+    ///
+    /// This comes before everything that might start a thread.
+    pub fn lab(&self) -> Result<Lab, Failure> {
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::runtime(format!("this program cannot be found on the disk: {error}")))?;
+        Lab::open(&program, self.target.is_empty() && !self.host_network)
+            .map_err(|error| Failure::runtime(format!("there is no place to measure: {error}")))
+    }
+
+    /// The same, with cores of their own for client and servers, if there are some and nobody objects.
+    pub fn quiet_lab(&self) -> Result<Lab, Failure> {
+        let mut lab = self.lab()?;
+        if self.target.is_empty() && !self.unpinned {
+            // Where that is refused the report says that the scheduler placed them.
+            let _ = lab.pin();
+        }
+        Ok(lab)
     }
 
     /// Everybody that was named, in the registry's order, then the servers that run already.

@@ -2,6 +2,8 @@
 
 pub mod bench;
 mod field;
+pub mod race;
+pub mod search;
 mod show;
 mod units;
 
@@ -71,7 +73,7 @@ impl Session {
             seed: self.seed,
             began: humantime::format_rfc3339_seconds(self.began).to_string(),
             took_seconds: self.clock.elapsed().as_secs_f64(),
-            machine: describe(Some(lab), &Reading::take().since(&self.reading)),
+            machine: describe(lab, &Reading::take().since(&self.reading)),
             label: label.to_owned(),
         }
     }
@@ -120,13 +122,6 @@ fn store(report: &Report, directory: &Path) -> Result<(), Failure> {
 fn json(report: &Report) -> Result<String, Failure> {
     serde_json::to_string_pretty(report)
         .map_err(|error| Failure::runtime(format!("the report cannot be written as JSON: {error}")))
-}
-
-/// A lab whose servers are this program.
-fn lab(own_network: bool) -> Result<Lab, Failure> {
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::runtime(format!("this program cannot be found on the disk: {error}")))?;
-    Lab::open(&program, own_network).map_err(|error| Failure::runtime(format!("there is no place to measure: {error}")))
 }
 
 fn watch_for_stop() {

@@ -1,0 +1,181 @@
+//! What a search found, and the report of it.
+
+use std::time::Duration;
+
+use report::{
+    Axis, Cell, Chart, Column, Form, Interval, Point, Report, Row, Run, SCHEMA, Scale, Series, Table, Validity,
+    Verdict as Validation,
+};
+
+use super::Plan;
+use super::probe::{Probe, Verdict};
+
+/// What a search found of one contestant.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Its name.
+    pub name: String,
+    /// The quantile of the limit on a server that does nothing.
+    pub floor: Duration,
+    /// The result.
+    pub limit: Limit,
+    /// All that was tried.
+    pub probes: Vec<Probe>,
+}
+
+/// The greatest rate that keeps the limit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Limit {
+    /// It is known.
+    Found {
+        /// Questions a second.
+        rate: f64,
+        /// Where it lies.
+        interval: (f64, f64),
+        /// What was used up beyond it.
+        by: &'static str,
+    },
+    /// Not even this low rate keeps it.
+    Below(f64),
+    /// Nothing can be said, and why.
+    Inconclusive(String),
+}
+
+impl Outcome {
+    /// The result as a sentence.
+    pub fn sentence(&self) -> String {
+        let name = &self.name;
+        match &self.limit {
+            Limit::Found { rate, interval: (low, high), by } => format!(
+                "{name}: {} a second ({} to {}), limited by {by}.",
+                figure(*rate),
+                figure(*low),
+                if high.is_finite() { figure(*high) } else { "unknown".into() }
+            ),
+            Limit::Below(rate) => format!("{name}: not even {} a second keeps the limit.", figure(*rate)),
+            Limit::Inconclusive(why) => format!("{name}: inconclusive: {why}."),
+        }
+    }
+}
+
+fn figure(rate: f64) -> String {
+    if rate >= 1000.0 { format!("{:.1}k", rate / 1000.0) } else { format!("{rate:.0}") }
+}
+
+/// The report of a search.
+pub fn report(plan: &Plan, outcomes: &[Outcome], run: Run) -> Report {
+    let limit = format!("p{} < {:?}", plan.quantile * 100.0, plan.longest);
+    Report {
+        schema: SCHEMA,
+        title: format!("The greatest rate with {limit} over {}", plan.transport),
+        run,
+        validity: validity(outcomes),
+        findings: outcomes.iter().map(Outcome::sentence).collect(),
+        does_not_show: vec![
+            "What the rate would be on an idle machine, or with the client on another one.".into(),
+            "A difference between two servers: their searches ran at different times; `zenlab bench` compares.".into(),
+        ],
+        tables: vec![limits(&limit, outcomes), probes(plan, outcomes)],
+        charts: vec![curve(plan, outcomes)],
+        logs: Vec::new(),
+    }
+}
+
+fn validity(outcomes: &[Outcome]) -> Validity {
+    let open = |outcome: &&Outcome| matches!(outcome.limit, Limit::Inconclusive(_));
+    let reasons: Vec<String> = outcomes.iter().filter(open).map(Outcome::sentence).collect();
+    let verdict = if reasons.is_empty() { Validation::Valid } else { Validation::Inconclusive };
+    Validity { verdict, reasons }
+}
+
+fn column(id: &str, title: &str, unit: &str, less_is_better: Option<bool>) -> Column {
+    Column { id: id.into(), title: title.into(), unit: unit.into(), less_is_better }
+}
+
+fn value(value: f64) -> Cell {
+    Cell { value: Some(value), ..Cell::default() }
+}
+
+fn limits(limit: &str, outcomes: &[Outcome]) -> Table {
+    let row = |outcome: &Outcome| {
+        let (rate, by) = match &outcome.limit {
+            Limit::Found { rate, interval: (low, high), by } => {
+                let interval = Interval { low: *low, high: *high, confidence: 0.95 };
+                (Cell { interval: Some(interval).filter(|_| high.is_finite()), ..value(*rate) }, (*by).to_owned())
+            }
+            Limit::Below(rate) => (Cell { text: format!("below {}", figure(*rate)), ..Cell::default() }, "—".into()),
+            Limit::Inconclusive(why) => (Cell { text: "inconclusive".into(), ..Cell::default() }, why.clone()),
+        };
+        let floor = value(outcome.floor.as_secs_f64() * 1e6);
+        Row { subject: outcome.name.clone(), cells: vec![rate, Cell { text: by, ..Cell::default() }, floor] }
+    };
+    Table {
+        id: "capacity".into(),
+        title: format!("The greatest rate with {limit}"),
+        columns: vec![
+            column("rate", "rate", "/s", Some(false)),
+            column("limited_by", "limited by", "", None),
+            column("floor_us", "the same quantile of a server that does nothing", "us", None),
+        ],
+        rows: outcomes.iter().map(row).collect(),
+        note: "The interval reaches from the greatest rate that surely keeps the limit, less what a window cannot show, to the \
+               smallest that surely breaks it."
+            .into(),
+    }
+}
+
+fn probes(plan: &Plan, outcomes: &[Outcome]) -> Table {
+    let row = |outcome: &Outcome, probe: &Probe| {
+        let interval = Some(Interval { low: probe.low * 100.0, high: probe.high * 100.0, confidence: 0.95 });
+        let verdict = match &probe.verdict {
+            Verdict::Kept => "kept",
+            Verdict::Broken => "broken",
+            Verdict::Void(_) => "void",
+        };
+        Row {
+            subject: format!("{} {}", outcome.name, figure(probe.rate)),
+            cells: vec![
+                value(probe.rate),
+                Cell { interval, ..value(probe.share * 100.0) },
+                value(probe.quantile_us),
+                Cell { text: verdict.into(), ..Cell::default() },
+                value(probe.windows.0 as f64),
+                value(probe.windows.1 as f64),
+            ],
+        }
+    };
+    let rows = outcomes.iter().flat_map(|outcome| outcome.probes.iter().map(move |probe| row(outcome, probe)));
+    Table {
+        id: "probes".into(),
+        title: "What was tried".into(),
+        columns: vec![
+            column("rate", "rate", "/s", None),
+            column("share", "over the limit", "%", Some(true)),
+            column("quantile_us", &format!("p{}", plan.quantile * 100.0), "us", Some(true)),
+            column("verdict", "the limit was", "", None),
+            column("windows", "windows", "", None),
+            column("void", "void", "", Some(true)),
+        ],
+        rows: rows.collect(),
+        note: format!("The limit is kept while fewer than {:.2} % are over it.", (1.0 - plan.quantile) * 100.0),
+    }
+}
+
+fn curve(plan: &Plan, outcomes: &[Outcome]) -> Chart {
+    let series = |outcome: &Outcome| {
+        let mut probes: Vec<&Probe> = outcome.probes.iter().collect();
+        probes.sort_by(|one, other| one.rate.total_cmp(&other.rate));
+        let point = |probe: &&Probe| Point { x: probe.rate, y: Some(probe.quantile_us), interval: None, z: None };
+        Series { name: outcome.name.clone(), points: probes.iter().map(point).collect() }
+    };
+    let axis = |title: String, unit: &str, scale| Axis { title, unit: unit.into(), scale, names: Vec::new() };
+    Chart {
+        id: "latency_over_rate".into(),
+        title: "Response time over the rate, all probes".into(),
+        form: Form::Lines,
+        x: axis("offered rate".into(), "/s", Scale::Logarithmic),
+        y: axis(format!("p{} from the planned instant", plan.quantile * 100.0), "us", Scale::Logarithmic),
+        series: outcomes.iter().map(series).collect(),
+        note: format!("The limit is {:?}.", plan.longest),
+    }
+}

@@ -1,0 +1,90 @@
+//! `zenlab search`: the greatest rate at which a server keeps a limit.
+
+use std::time::Duration;
+
+use ::bench::search::{self, Limit, Plan};
+
+use super::field::Field;
+use super::{Output, STOP, Session, failed, progress, publish, units};
+use crate::failure::{LIMIT, OK, Outcome as Done};
+use crate::output;
+
+/// A window shorter than this times the limit does not show a slight overload.
+const WINDOWS: u32 = 20;
+
+/// What `search` is told.
+///
+/// The share of answers that are later than the limit is tested, over windows in a random order with windows of a low rate that
+/// watch the machine. Exit codes: 0 done, 1 failed, 2 usage, 3 below --at-least, 4 inconclusive, 130 interrupted.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  zenlab search --only epoll --slo 'p99<5ms'\n  \
+                        zenlab search --target old=tcp://127.0.0.1:1071 --slo 'p99.9<20ms' --at-least 5k")]
+pub struct Args {
+    #[command(flatten)]
+    field: Field,
+    /// The limit
+    #[arg(long, default_value = "p99<10ms", value_parser = units::limit, value_name = "LIMIT")]
+    slo: (f64, Duration),
+    /// Time for each server
+    #[arg(short, long, default_value = "40s", value_parser = units::time, value_name = "TIME")]
+    duration: Duration,
+    /// Fail if a server cannot do so much
+    #[arg(long, value_parser = units::number, value_name = "RATE")]
+    at_least: Option<f64>,
+    /// What orders and arrivals follow from
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Searches, and prints the report.
+pub fn run(args: &Args) -> Done {
+    let contestants = args.field.contestants()?;
+    let plan = args.plan();
+    if args.dry_run {
+        for one in &contestants {
+            output::say(&format!(
+                "{}: the greatest rate with p{} < {:?}, in windows of {:?}, about {:?}",
+                one.subject.name,
+                plan.quantile * 100.0,
+                plan.longest,
+                plan.window,
+                plan.budget
+            ));
+        }
+        return Ok(OK);
+    }
+    let lab = args.field.quiet_lab()?;
+    let session = Session::begin(args.seed);
+    let outcomes =
+        search::run(&plan, &lab, &contestants, &mut progress(args.output.quiet)).map_err(|error| failed(&error))?;
+    let report = search::report(&plan, &outcomes, session.run(&lab, &args.output.label));
+    let code = publish(&report, &args.output)?;
+    let does = |limit: &Limit, least: f64| match limit {
+        Limit::Found { rate, .. } => *rate >= least,
+        Limit::Below(_) => false,
+        Limit::Inconclusive(_) => true,
+    };
+    let all_do = args.at_least.is_none_or(|least| outcomes.iter().all(|outcome| does(&outcome.limit, least)));
+    Ok(if code == OK && !all_do { LIMIT } else { code })
+}
+
+impl Args {
+    fn plan(&self) -> Plan {
+        let (quantile, longest) = self.slo;
+        Plan {
+            transport: self.field.transport,
+            connections: self.field.connections,
+            quantile,
+            longest,
+            window: (longest * WINDOWS).clamp(Duration::from_millis(200), Duration::from_secs(2)),
+            budget: self.duration,
+            seed: self.seed,
+            stop: &STOP,
+        }
+    }
+}
