@@ -7,7 +7,6 @@ pub mod search;
 mod show;
 mod units;
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
@@ -39,7 +38,7 @@ pub struct Output {
     /// How the result is printed
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: Format,
-    /// A directory for the report: report.json and report.md
+    /// A directory for the report: page, pictures, Markdown and JSON
     #[arg(short = 'o', long = "output", value_name = "DIR")]
     directory: Option<std::path::PathBuf>,
     /// A name for this run in its report
@@ -97,11 +96,11 @@ fn publish(report: &Report, output: &Output) -> Result<u8, Failure> {
     }
     match output.format {
         Format::Text => output::say_all(&show::text(report)),
-        Format::Json => output::say(&json(report)?),
-        Format::Md => output::say_all(&show::markdown(report)),
+        Format::Json => print(report, report::Format::Json)?,
+        Format::Md => print(report, report::Format::Markdown)?,
     }
     if let Some(directory) = &output.directory {
-        store(report, directory)?;
+        report::write_all(report, directory).map_err(unwritten)?;
     }
     Ok(if STOP.load(Ordering::Relaxed) {
         INTERRUPTED
@@ -112,16 +111,15 @@ fn publish(report: &Report, output: &Output) -> Result<u8, Failure> {
     })
 }
 
-fn store(report: &Report, directory: &Path) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::runtime(format!("{}: {error}", directory.display()));
-    std::fs::create_dir_all(directory).map_err(failed)?;
-    std::fs::write(directory.join("report.json"), json(report)? + "\n").map_err(failed)?;
-    std::fs::write(directory.join("report.md"), show::markdown(report).join("\n") + "\n").map_err(failed)
+fn print(report: &Report, format: report::Format) -> Result<(), Failure> {
+    let files = report::render(report, format).map_err(unwritten)?;
+    files.iter().for_each(|file| output::say(String::from_utf8_lossy(&file.bytes).trim_end()));
+    Ok(())
 }
 
-fn json(report: &Report) -> Result<String, Failure> {
-    serde_json::to_string_pretty(report)
-        .map_err(|error| Failure::runtime(format!("the report cannot be written as JSON: {error}")))
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+fn unwritten(error: report::Error) -> Failure {
+    Failure::runtime(error.to_string())
 }
 
 fn watch_for_stop() {

@@ -26,28 +26,6 @@ pub fn text(report: &Report) -> Vec<String> {
     lines
 }
 
-/// The tables for a README.
-pub fn markdown(report: &Report) -> Vec<String> {
-    let mut lines = vec![format!("# {}", report.title), String::new()];
-    lines.push(format!("`{}`", report.run.command));
-    lines.push(String::new());
-    lines.push(format!("**{}**: {}", verdict(report), report.validity.reasons.join(" ")));
-    for table in &report.tables {
-        lines.extend([String::new(), format!("## {}", table.title), String::new()]);
-        let all: Vec<usize> = (0..table.columns.len()).collect();
-        for (at, row) in rows(table, &all).iter().enumerate() {
-            lines.push(format!("| {} |", row.join(" | ")));
-            if at == 0 {
-                lines.push("|---".repeat(row.len()) + "|");
-            }
-        }
-        lines.extend([String::new(), table.note.clone()]);
-    }
-    lines.push(String::new());
-    lines.extend(report.findings.iter().map(|finding| format!("- {finding}")));
-    lines
-}
-
 const fn verdict(report: &Report) -> &'static str {
     match report.validity.verdict {
         Verdict::Valid => "Valid",
