@@ -66,8 +66,13 @@ pub(super) struct Claims {
 }
 
 impl Outcome {
-    pub(super) const fn new(rate: f64, observations: Vec<Vec<Observation>>, curves: Vec<Vec<CurvePoint>>) -> Self {
-        Self { rate, entrants: Vec::new(), observations, curves, is_complete: false }
+    pub(super) const fn new(
+        rate: f64,
+        observations: Vec<Vec<Observation>>,
+        curves: Vec<Vec<CurvePoint>>,
+        placement: String,
+    ) -> Self {
+        Self { rate, entrants: Vec::new(), observations, curves, placement, is_complete: false }
     }
 
     /// Takes in what the blocks found of an entrant.

@@ -34,7 +34,7 @@ impl<'a> Hunt<'a> {
                     good = Some(rate);
                     rate *= 2.0;
                 }
-                Some(Verdict::Broken) => {
+                Some(Verdict::Broken | Verdict::ClientBound) => {
                     bad = Some(rate);
                     rate /= 2.0;
                 }
@@ -50,7 +50,7 @@ impl<'a> Hunt<'a> {
             let middle = (good * bad).sqrt();
             match self.probe(middle, probe::FEWEST)? {
                 Some(Verdict::Kept) => good = middle,
-                Some(Verdict::Broken) => bad = middle,
+                Some(Verdict::Broken | Verdict::ClientBound) => bad = middle,
                 Some(Verdict::Void(why)) => return Ok(Limit::Inconclusive(why)),
                 None => break,
             }
@@ -62,15 +62,23 @@ impl<'a> Hunt<'a> {
     fn confirm(&mut self, mut rate: f64) -> io::Result<Limit> {
         for _ in 0..4 {
             match self.probe(rate, probe::MOST)? {
+                Some(Verdict::Kept) if self.is_client_bound(rate) => return Ok(Limit::AtLeast(rate)),
                 Some(Verdict::Kept) => {
                     return Ok(Limit::Found { rate, interval: self.interval(rate), by: self.limited_by() });
                 }
-                Some(Verdict::Broken) => rate *= 0.9,
+                Some(Verdict::Broken | Verdict::ClientBound) => rate *= 0.9,
                 Some(Verdict::Void(why)) => return Ok(Limit::Inconclusive(why)),
                 None => break,
             }
         }
         Ok(Limit::Inconclusive("what the search found could not be confirmed".into()))
+    }
+
+    /// Whether the smallest rate above `found` that broke the limit did so for want of the client's CPU.
+    fn is_client_bound(&self, found: f64) -> bool {
+        let is_too_high = |probe: &&Probe| probe.rate > found && probe.verdict != Verdict::Kept;
+        let first = self.probes.iter().filter(is_too_high).min_by(|one, other| one.rate.total_cmp(&other.rate));
+        first.is_some_and(|probe| probe.verdict == Verdict::ClientBound)
     }
 
     fn probe(&mut self, rate: f64, windows: usize) -> io::Result<Option<Verdict>> {
@@ -97,9 +105,8 @@ impl<'a> Hunt<'a> {
     fn limited_by(&self) -> &'static str {
         let broken = self.probes.iter().filter(|probe| probe.verdict == Verdict::Broken);
         let Some(first) = broken.min_by(|one, other| one.rate.total_cmp(&other.rate)) else { return "nothing" };
-        match (first.client_share, first.server_share) {
-            (client, _) if client > 0.9 => "the client's CPU",
-            (_, Some(server)) if server > 0.8 => "the server's CPU",
+        match first.server_share {
+            Some(server) if server > 0.8 => "the server's CPU",
             _ => "waiting: for a connection, a lock, or the scheduler",
         }
     }
@@ -151,6 +158,12 @@ mod tests {
         assert!(matches!(run(&mut |_, _| Ok(None)), Limit::Inconclusive(_)));
         let void = |rate| Probe { verdict: Verdict::Void("noise".into()), ..answer(1.0, rate, 0.0) };
         assert_eq!(run(&mut |rate, _| Ok(Some(void(rate)))), Limit::Inconclusive("noise".into()));
+        let greedy = |rate: f64| Probe {
+            verdict: if rate < 3000.0 { Verdict::Kept } else { Verdict::ClientBound },
+            ..answer(1e9, rate, 0.0)
+        };
+        let limit = run(&mut |rate, _| Ok(Some(greedy(rate))));
+        assert!(matches!(limit, Limit::AtLeast(rate) if (2800.0..3000.0).contains(&rate)), "{limit:?}");
         // What was found once and never again is not confirmed.
         let mut fickle = |rate: f64, windows| {
             let is_fresh = windows == probe::MOST;

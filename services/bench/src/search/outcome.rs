@@ -35,6 +35,8 @@ pub enum Limit {
         /// What was used up beyond it.
         by: &'static str,
     },
+    /// It is this or more: beyond it the client's CPU is used up.
+    AtLeast(f64),
     /// Not even this low rate keeps it.
     Below(f64),
     /// Nothing can be said, and why.
@@ -52,6 +54,9 @@ impl Outcome {
                 figure(*low),
                 if high.is_finite() { figure(*high) } else { "unknown".into() }
             ),
+            Limit::AtLeast(rate) => {
+                format!("{name}: at least {} a second; beyond that the client's CPU is the limit.", figure(*rate))
+            }
             Limit::Below(rate) => format!("{name}: not even {} a second keeps the limit.", figure(*rate)),
             Limit::Inconclusive(why) => format!("{name}: inconclusive: {why}."),
         }
@@ -103,6 +108,7 @@ fn limits(limit: &str, outcomes: &[Outcome]) -> Table {
                 let interval = Interval { low: *low, high: *high, confidence: 0.95 };
                 (Cell { interval: Some(interval).filter(|_| high.is_finite()), ..value(*rate) }, (*by).to_owned())
             }
+            Limit::AtLeast(rate) => (Cell { text: "or more".into(), ..value(*rate) }, "the client's CPU".into()),
             Limit::Below(rate) => (Cell { text: format!("below {}", figure(*rate)), ..Cell::default() }, "—".into()),
             Limit::Inconclusive(why) => (Cell { text: "inconclusive".into(), ..Cell::default() }, why.clone()),
         };
@@ -130,6 +136,7 @@ fn probes(plan: &Plan, outcomes: &[Outcome]) -> Table {
         let verdict = match &probe.verdict {
             Verdict::Kept => "kept",
             Verdict::Broken => "broken",
+            Verdict::ClientBound => "broken by the client",
             Verdict::Void(_) => "void",
         };
         Row {

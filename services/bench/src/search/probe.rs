@@ -49,7 +49,9 @@ pub enum Verdict {
     Kept,
     /// It was not.
     Broken,
-    /// The machine or the client was in the way, and how.
+    /// It was not, and the client's CPU was used up: a server might do more.
+    ClientBound,
+    /// The machine was in the way, and how.
     Void(String),
 }
 
@@ -61,7 +63,7 @@ impl Search<'_> {
         let mut sum = Slot::default();
         let mut void = 0;
         let before = self.server.usage(self.plan.transport);
-        while shares.len() + void < MOST && !self.plan.stop.load(std::sync::atomic::Ordering::Relaxed) {
+        while shares.len() < MOST && void < MOST && !self.plan.stop.load(std::sync::atomic::Ordering::Relaxed) {
             let (slot, is_calm) = self.pair(rate)?;
             if !is_calm {
                 void += 1;
@@ -114,7 +116,7 @@ fn judge(plan: &super::Plan, rate: f64, shares: &[f64], sum: &Slot, void: usize,
     let verdict = if shares.len() < 2 || void > shares.len() {
         Verdict::Void("the machine was too late in most windows even at a low rate".into())
     } else if is_short || has_failed || share >= allowed {
-        if client_share > 0.95 { Verdict::Void("the client's CPU is the limit".into()) } else { Verdict::Broken }
+        if client_share > 0.95 { Verdict::ClientBound } else { Verdict::Broken }
     } else {
         Verdict::Kept
     };

@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Done {
     let does = |limit: &Limit, least: f64| match limit {
         Limit::Found { rate, .. } => *rate >= least,
         Limit::Below(_) => false,
-        Limit::Inconclusive(_) => true,
+        Limit::AtLeast(_) | Limit::Inconclusive(_) => true,
     };
     let all_do = args.at_least.is_none_or(|least| outcomes.iter().all(|outcome| does(&outcome.limit, least)));
     Ok(if code == OK && !all_do { LIMIT } else { code })
