@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Resident memory of this process.
 fn memory() -> io::Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok());
+    let kib =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok());
     kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("the kernel does not tell this process' memory"))
 }

@@ -108,7 +108,7 @@ impl Claim {
     pub fn run(&self, lab: &Lab, how: &How, tell: &mut dyn FnMut(&str)) -> io::Result<(Verdict, Report)> {
         let (began, clock, reading) = (SystemTime::now(), Instant::now(), Reading::take());
         let finding = (self.run)(&mut Experiment::new(lab, how, tell))?;
-        let machine = describe(Some(lab), &Reading::take().since(&reading));
+        let machine = describe(lab, &Reading::take().since(&reading));
         let mut findings = vec![format!("The claim {}.", finding.verdict)];
         findings.extend(finding.because);
         let report = Report {

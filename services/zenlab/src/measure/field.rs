@@ -5,11 +5,8 @@ use ::bench::{Lab, Subject};
 use zen::{Endpoint, Transport};
 
 use crate::failure::Failure;
-use crate::lab::{Architecture, Capacity, REGISTRY, Workers};
+use crate::lab::{Architecture, Capacity, Workers};
 use crate::target;
-
-/// Who takes part when nobody is named: one of each kind.
-const USUAL: [&str; 5] = ["single_threaded", "thread_pool", "thread_per_connection", "select", "epoll"];
 
 /// Workers that a pool gets at most.
 const MOST_WORKERS: usize = 128;
@@ -17,7 +14,7 @@ const MOST_WORKERS: usize = 128;
 /// Who is measured.
 #[derive(Debug, clap::Args)]
 pub struct Field {
-    /// Architectures to start and measure, or `all` [default: one of each kind]
+    /// Architectures to start and measure, or `all` [default: lesson, one of each kind]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
     /// A server that runs already, as NAME=URL, or NAME=URL@ADMIN-URL to see what it uses; once for each
@@ -75,18 +72,17 @@ impl Field {
     }
 
     fn architectures(&self) -> Result<Vec<&'static Architecture>, Failure> {
-        let serves = |one: &&'static Architecture| one.supports(self.transport);
-        if self.only.iter().any(|name| name == "all") {
-            return Ok(REGISTRY.iter().copied().filter(serves).collect());
+        if self.only.is_empty() && !self.target.is_empty() {
+            return Ok(Vec::new());
         }
-        if self.only.is_empty() {
-            let usual = REGISTRY.iter().copied().filter(|one| USUAL.contains(&one.name) && self.target.is_empty());
-            return Ok(usual.filter(serves).collect());
-        }
-        let named = target::architectures(&self.only)?;
-        match named.iter().find(|one| !serves(one)) {
-            Some(other) => Err(Failure::usage(format!("{} does not serve {}", other.name, self.transport))),
-            None => Ok(named),
+        let lesson = ["lesson".to_owned()];
+        let names = if self.only.is_empty() { &lesson[..] } else { &self.only };
+        let (serving, other): (Vec<_>, Vec<_>) =
+            target::architectures(names)?.into_iter().partition(|one| one.supports(self.transport));
+        // Whoever is named must serve; of a group, those take part who do.
+        match other.iter().find(|one| names.iter().any(|name| name == one.name)) {
+            Some(one) => Err(Failure::usage(format!("{} does not serve {}", one.name, self.transport))),
+            None => Ok(serving),
         }
     }
 

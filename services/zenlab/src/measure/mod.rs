@@ -113,7 +113,9 @@ fn publish(report: &Report, output: &Output) -> Result<u8, Failure> {
 
 fn print(report: &Report, format: report::Format) -> Result<(), Failure> {
     let files = report::render(report, format).map_err(unwritten)?;
-    files.iter().for_each(|file| output::say(String::from_utf8_lossy(&file.bytes).trim_end()));
+    for file in files {
+        output::say(String::from_utf8_lossy(&file.bytes).trim_end());
+    }
     Ok(())
 }
 

@@ -43,7 +43,8 @@ pub fn limit(text: &str) -> Result<(f64, Duration), String> {
         return Err(wrong());
     }
     let longest = humantime::parse_duration(longest).ok().filter(|longest| !longest.is_zero()).ok_or_else(wrong)?;
-    Ok((percent / 100.0, longest))
+    // Rounded: 99.9 / 100 is not 0.999.
+    Ok(((percent * 1e7).round() / 1e9, longest))
 }
 
 #[cfg(test)]
