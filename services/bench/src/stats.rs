@@ -263,6 +263,10 @@ pub struct Comparison {
     pub to_reference: Vec<Option<Estimate>>,
     /// Letters: who shares one is not told apart. Empty for subjects without an estimate.
     pub groups: Vec<String>,
+    /// Who has the best median, and everybody who is not told apart from it.
+    pub is_best: Vec<bool>,
+    /// Who is told from the reference, seeing how many comparisons were made (Holm).
+    pub differs: Vec<bool>,
     /// Whether the twin differs from the reference. It is asked of three kinds of measurements, so each may err once in 60 runs.
     pub twin_differs: bool,
 }
@@ -299,8 +303,14 @@ pub fn compare(
         pairs.iter().position(|&pair| pair == (one, other)).is_some_and(|at| corrected[at] < 0.05)
     };
     let letters = tie_groups(order.len(), apart);
+    let (mut is_best, mut differs) = (vec![false; n], vec![false; n]);
+    let middle = order.iter().position(|&subject| subject == reference).unwrap_or(0);
+    for (at, &subject) in order.iter().enumerate() {
+        is_best[subject] = at == 0 || !apart(0, at);
+        differs[subject] = apart(at.min(middle), at.max(middle));
+    }
     let mut groups = vec![String::new(); n];
     order.iter().zip(&letters).for_each(|(&subject, letters)| groups[subject].clone_from(letters));
     let twin_differs = to_reference[twin].is_some_and(|estimate| estimate.p < 0.05 / 3.0);
-    Comparison { to_reference, groups, twin_differs }
+    Comparison { to_reference, groups, is_best, differs, twin_differs }
 }

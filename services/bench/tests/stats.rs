@@ -127,6 +127,8 @@ fn a_planted_difference_is_separated_and_a_twin_is_not() {
         assert!((planted.ratio() - 1.3).abs() < 0.1 && planted.is_apart(), "{planted:?}");
         assert!(!found.groups[0].chars().any(|letter| found.groups[2].contains(letter)), "{:?}", found.groups);
         assert!(found.to_reference[0].is_none());
+        assert_eq!(found.is_best, [true, true, false], "seed {seed}");
+        assert_eq!(found.differs, [false, false, true], "seed {seed}");
         alarms += usize::from(found.twin_differs);
     }
     assert!(alarms <= 2, "{alarms} of 20 twins were told apart");
@@ -137,7 +139,7 @@ fn too_few_pairs_say_nothing() {
     let values = vec![vec![Some(1.0); 4], vec![Some(2.0); 4]];
     let found = compare(&values, 0, 1, true, 0);
     assert!(found.to_reference[1].is_none() && !found.twin_differs);
-    assert_eq!(found.groups, ["A", ""]);
+    assert_eq!((found.groups, found.is_best), (vec!["A".to_owned(), String::new()], vec![true, false]));
 }
 
 #[test]

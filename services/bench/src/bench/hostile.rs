@@ -48,6 +48,7 @@ pub(super) fn run(plan: &Plan, entrant: &Entrant, held: f64) -> io::Result<Vec<F
     let beside = |silent: Vec<Client>| {
         let slot = converse(false)?;
         drop(silent);
+        recover(plan, place)?;
         io::Result::Ok(fate(slot, alone))
     };
     let mut slow = Client::connect(place)?;
@@ -59,6 +60,17 @@ pub(super) fn run(plan: &Plan, entrant: &Entrant, held: f64) -> io::Result<Vec<F
     let pipelined = Crowd::connect(place, entrant.held, deep)?.slot(TIME, Pace::Closed)?;
     let aborted = converse(true)?;
     Ok(vec![trickled, idled, fate(churn, held), fate(pipelined, held), fate(aborted, alone)])
+}
+
+/// Waits until everybody is served again, at most for some seconds: a server may have hundreds of connections to close.
+fn recover(plan: &Plan, place: &Endpoint) -> io::Result<()> {
+    for _ in 0..20 {
+        let slot = Crowd::connect(place, FRIENDS, conversations(plan, false))?.slot(TIME / 4, Pace::Closed)?;
+        if slot.ok > 0 && slot.failed() == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A client that says little.

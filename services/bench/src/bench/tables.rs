@@ -312,7 +312,7 @@ pub(super) fn findings(plan: &Plan, outcome: &Outcome, claims: &Claims) -> Vec<S
         ("capacity", false, &claims.of_throughput),
     ] {
         let best: Vec<&str> = others(outcome)
-            .filter(|(at, _)| comparison.groups[*at].contains('A'))
+            .filter(|(at, _)| comparison.is_best[*at])
             .map(|(_, entrant)| entrant.name.as_str())
             .collect();
         if !best.is_empty() {
@@ -321,7 +321,7 @@ pub(super) fn findings(plan: &Plan, outcome: &Outcome, claims: &Claims) -> Vec<S
             findings.push(format!("{which} {what}: {}{tie}.", best.join(", ")));
         }
         for (at, entrant) in others(outcome) {
-            let Some(found) = comparison.to_reference[at].filter(Estimate::is_apart) else { continue };
+            let Some(found) = comparison.to_reference[at].filter(|_| comparison.differs[at]) else { continue };
             let interval = found.ratio_interval();
             findings.push(format!(
                 "{}: {what} {:.2} times {}'s ({:.2} to {:.2}).",

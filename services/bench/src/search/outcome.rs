@@ -88,8 +88,11 @@ pub fn report(plan: &Plan, outcomes: &[Outcome], run: Run) -> Report {
 
 fn validity(outcomes: &[Outcome]) -> Validity {
     let open = |outcome: &&Outcome| matches!(outcome.limit, Limit::Inconclusive(_));
-    let reasons: Vec<String> = outcomes.iter().filter(open).map(Outcome::sentence).collect();
+    let mut reasons: Vec<String> = outcomes.iter().filter(open).map(Outcome::sentence).collect();
     let verdict = if reasons.is_empty() { Validation::Valid } else { Validation::Inconclusive };
+    reasons.extend(outcomes.first().map(|first| {
+        format!("A server that does nothing answered in {:.1?} at the quantile of the limit.", first.floor)
+    }));
     Validity { verdict, reasons }
 }
 
