@@ -32,8 +32,9 @@ const KINDS: [&str; 3] = ["spin", "block", "wait"];
 const CLIENTS: usize = 200;
 const POOL: f64 = 16.0;
 const DELAY: f64 = 0.005;
-const SLOT: Duration = Duration::from_millis(600);
-const ROUNDS: usize = 5;
+/// Long beside the half second in which two cores spin for everybody once.
+const SLOT: Duration = Duration::from_millis(1500);
+const ROUNDS: usize = 3;
 
 fn run(experiment: &mut Experiment<'_>) -> io::Result<Finding> {
     let mut subjects = SUBJECTS.into_iter().map(|name| subject(experiment, name)).collect::<io::Result<Vec<_>>>()?;

@@ -89,7 +89,7 @@ fn judge(steps: &[usize], cpu: &[Vec<Option<f64>>]) -> Finding {
     let at_none = |at: usize| cpu[at][0].unwrap_or(f64::NAN);
     let because = vec![
         format!(
-            "Without silent clients all are alike: a question costs select {:.0} µs, poll {:.0} µs, epoll {:.0} µs.",
+            "Without silent clients they lie close together: a question costs select {:.0} µs, poll {:.0} µs, epoll {:.0} µs.",
             at_none(0),
             at_none(1),
             at_none(2),

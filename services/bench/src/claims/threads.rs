@@ -31,8 +31,12 @@ const BUSY: [usize; 4] = [16, 128, 1000, 4000];
 /// What one server's page has room for with a worker for each client.
 const MOST_THREADS: usize = 4000;
 const IDLE: usize = 10_000;
+/// The least length of a slot. Thousands need longer, or not all would be asked in one.
 const SLOT: Duration = Duration::from_millis(150);
+const SLOT_EACH: Duration = Duration::from_micros(250);
+/// Rounds with few clients; with thousands there are fewer, since each says more.
 const ROUNDS: usize = 11;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Level {
     connections: usize,
@@ -65,17 +69,19 @@ fn run(experiment: &mut Experiment<'_>) -> io::Result<Finding> {
 fn level(experiment: &mut Experiment<'_>, connections: usize) -> io::Result<Level> {
     let mut servers = Vec::new();
     for name in SUBJECTS {
-        let server = experiment.start(name, &[Transport::Tcp], &["idle_timeout=120s"])?;
+        let server = start(experiment, name)?;
         let before = memory(&server);
-        let crowd = connect(&server, Transport::Tcp, connections, Options::default())?;
+        let options = Options { patience: PATIENCE, drain: PATIENCE, ..Options::default() };
+        let crowd = connect(&server, Transport::Tcp, connections, options)?;
         servers.push((server, crowd, before));
     }
     let (mut cpu, mut answers) = (vec![Vec::new(); 2], vec![Vec::new(); 2]);
     let mut failed = 0;
-    for _ in 0..experiment.rounds(ROUNDS) {
+    let slot = SLOT.max(SLOT_EACH * connections as u32);
+    for _ in 0..experiment.rounds(if connections < 1000 { ROUNDS } else { ROUNDS / 2 }).max(5) {
         for at in experiment.order(2) {
             let (server, crowd, _) = &mut servers[at];
-            let measured = measure(server, Transport::Tcp, crowd, SLOT, Pace::Closed)?;
+            let measured = measure(server, Transport::Tcp, crowd, slot, Pace::Closed)?;
             cpu[at].push(measured.cpu_us());
             answers[at].push(Some(measured.slot.throughput()));
             failed += measured.slot.failed();
@@ -95,11 +101,18 @@ fn level(experiment: &mut Experiment<'_>, connections: usize) -> io::Result<Leve
     })
 }
 
+/// A server that takes as many clients as it may.
+fn start(experiment: &Experiment<'_>, name: &str) -> io::Result<Server> {
+    let most = if name == "epoll" { IDLE } else { MOST_THREADS };
+    experiment.start(name, &[Transport::Tcp], &["idle_timeout=120s", &format!("max_connections={most}")])
+}
+
 /// Memory for each of so many clients who are only there, in bytes.
 fn idle_memory(experiment: &Experiment<'_>, name: &str, connections: usize) -> io::Result<Option<f64>> {
-    let server = experiment.start(name, &[Transport::Tcp], &["idle_timeout=120s"])?;
+    let server = start(experiment, name)?;
     let before = memory(&server);
-    let mut crowd = connect(&server, Transport::Tcp, connections, Options::default())?;
+    let options = Options { patience: PATIENCE, drain: PATIENCE, ..Options::default() };
+    let mut crowd = connect(&server, Transport::Tcp, connections, options)?;
     // Each of them has been heard once, so that all are served and none only waits to be.
     crowd.slot(Duration::from_millis(500), Pace::Closed)?;
     Ok(memory(&server).zip(before).map(|(now, before)| (now - before).max(0.0) / connections as f64))
