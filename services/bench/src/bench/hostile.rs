@@ -13,13 +13,16 @@ use crate::{Crowd, Options, Pace};
 /// How long each scenario takes.
 const TIME: Duration = Duration::from_millis(200);
 
+/// Silent clients beside the friendly ones, where there are no workers to be taken.
+const IDLERS: usize = 300;
+
 /// Friendly clients beside the unfriendly ones.
 const FRIENDS: usize = 4;
 
 /// The scenarios, by the ids of their columns.
 pub(super) const SCENARIOS: [(&str, &str); 5] = [
     ("trickler", "begun question, never ended"),
-    ("idlers", "silent connections, 2 more than workers"),
+    ("idlers", "silent connections"),
     ("churn", "three questions a connection"),
     ("pipelined", "16 questions on the way"),
     ("aborts", "reset after three questions"),
@@ -54,12 +57,17 @@ pub(super) fn run(plan: &Plan, entrant: &Entrant, held: f64) -> io::Result<Vec<F
     let mut slow = Client::connect(place)?;
     slow.write(b"Beau")?;
     let trickled = beside(vec![slow])?;
-    let idlers = (0..entrant.at_once.unwrap_or(16).min(512) + 2).map(|_| Client::connect(place));
+    let idlers = (0..idlers(entrant.at_once)).map(|_| Client::connect(place));
     let idled = beside(idlers.collect::<io::Result<_>>()?)?;
     let deep = Options { depth: 16, ..options(plan) };
     let pipelined = Crowd::connect(place, entrant.held, deep)?.slot(TIME, Pace::Closed)?;
     let aborted = converse(true)?;
     Ok(vec![trickled, idled, fate(churn, held), fate(pipelined, held), fate(aborted, alone)])
+}
+
+/// So many silent clients that a server with few workers has none left; one without is below its limit.
+fn idlers(at_once: Option<usize>) -> usize {
+    at_once.filter(|&workers| workers < IDLERS).map_or(IDLERS, |workers| workers + 2)
 }
 
 /// Waits until everybody is served again, at most for some seconds: a server may have hundreds of connections to close.

@@ -188,7 +188,7 @@ fn hostile(outcome: &Outcome) -> Table {
         columns,
         rows: others(outcome).map(row).collect(),
         note: "Whether all friendly clients were served, and their throughput: beside a begun question and \
-               silent connections (where there are no workers: 514, or as many as it takes), and for aborts, as a ratio \
+               silent connections (2 more than workers, 300 where there are none), and for aborts, as a ratio \
                to conversations of three questions without them; for churn and pipelining to connections that are held. One slot \
                each: orders of magnitude."
             .into(),
@@ -213,23 +213,20 @@ fn cpu_bars(outcome: &Outcome, claims: &Claims) -> Option<Chart> {
         .filter_map(|(at, entrant)| middle(&claims.cpu[at]).map(|(value, found)| (entrant.name.clone(), value, found)))
         .collect();
     let names: Vec<String> = bars.iter().map(|(name, ..)| name.clone()).collect();
-    let series = bars.into_iter().enumerate().map(|(at, (name, value, found))| Series {
-        name,
-        points: vec![Point {
-            x: at as f64,
-            y: Some(value),
-            interval: found.map(|found| report::Interval { low: found.low, high: found.high, confidence: 0.95 }),
-            z: None,
-        }],
-    });
-    let series: Vec<Series> = series.collect();
-    (!series.is_empty()).then(|| Chart {
+    let point = |(at, (_, value, found)): (usize, (String, f64, Option<Estimate>))| Point {
+        x: at as f64,
+        y: Some(value),
+        interval: found.map(|found| report::Interval { low: found.low, high: found.high, confidence: 0.95 }),
+        z: None,
+    };
+    let points: Vec<Point> = bars.into_iter().enumerate().map(point).collect();
+    (!points.is_empty()).then(|| Chart {
         id: "cpu".into(),
         title: "CPU time of the server for a question".into(),
         form: Form::Bars,
         x: axis("", "", Scale::Linear, names),
         y: axis("CPU time", "us", Scale::Linear, Vec::new()),
-        series,
+        series: vec![Series { name: "CPU time".into(), points }],
         note: format!("At {:.0} questions a second for all; medians with 95 % intervals.", outcome.rate),
     })
 }
@@ -242,26 +239,20 @@ fn forest(id: &str, title: &str, outcome: &Outcome, comparison: &Comparison) -> 
         .filter_map(|(entrant, found)| found.map(|found| (entrant.name.clone(), found)))
         .collect();
     let names = rows.iter().map(|(name, _)| name.clone()).collect();
-    let series: Vec<Series> = rows
-        .into_iter()
-        .enumerate()
-        .map(|(at, (name, found))| Series {
-            name,
-            points: vec![Point {
-                x: found.ratio(),
-                y: Some(at as f64),
-                interval: Some(found.ratio_interval()),
-                z: None,
-            }],
-        })
-        .collect();
-    (!series.is_empty()).then(|| Chart {
+    let point = |(at, (_, found)): (usize, (String, Estimate))| Point {
+        x: found.ratio(),
+        y: Some(at as f64),
+        interval: Some(found.ratio_interval()),
+        z: None,
+    };
+    let points: Vec<Point> = rows.into_iter().enumerate().map(point).collect();
+    (!points.is_empty()).then(|| Chart {
         id: id.into(),
         title: title.into(),
         form: Form::Forest,
         x: axis("ratio to the reference", "x", Scale::Logarithmic, Vec::new()),
         y: axis("", "", Scale::Linear, names),
-        series,
+        series: vec![Series { name: title.into(), points }],
         note: "An interval that holds 1 is no difference.".into(),
     })
 }
