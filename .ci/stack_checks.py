@@ -21,7 +21,7 @@ SWARM = "http://127.0.0.1:9080"
 
 # Panels whose value is rightly nothing, or nothing at most moments, while all is well.
 MAY_BE_EMPTY = {
-    "Failures by outcome", "Datagrams not answered, by why", "Served by epoll instead",
+    "Failures by outcome", "Datagrams not answered, by why", "Served by epoll instead", "Scenario under way",
     "Events for each turn of the loop", "Part of the time that the loop waits",
 }
 # Panels that count something only while it happens.
