@@ -167,3 +167,24 @@ fn every_architecture_has_a_look_that_the_dashboards_share() {
         assert!(own.contains(colour), "{name} has another colour on the dashboards; run grafana/generate");
     }
 }
+
+#[test]
+fn what_the_documentation_shows_is_what_its_documents_say() {
+    let docs = format!("{}/../../docs", env!("CARGO_MANIFEST_DIR"));
+    let claims = fs::read_dir(format!("{docs}/claims")).unwrap().flatten().map(|entry| entry.path());
+    let directories: Vec<PathBuf> =
+        claims.filter(|path| path.is_dir()).chain([PathBuf::from(format!("{docs}/bench"))]).collect();
+    assert!(directories.len() > 8, "a document for each claim, and one of a bench: {directories:?}");
+    for directory in directories {
+        let document = directory.join("report.json");
+        let document = document.to_str().unwrap();
+        let markdown = fs::read(directory.join("report.md")).unwrap();
+        assert_eq!(text(&passes(&["report", document])), text(&markdown), "{document}");
+        let report: Value = serde_json::from_str(&fs::read_to_string(document).unwrap()).unwrap();
+        for chart in report["charts"].as_array().unwrap() {
+            let id = chart["id"].as_str().unwrap();
+            let drawn = passes(&["report", document, "--format", "svg", "--chart", id]);
+            assert!(drawn == fs::read(directory.join(format!("{id}.svg"))).unwrap(), "{document}: {id}.svg is another");
+        }
+    }
+}

@@ -96,7 +96,8 @@ fn judge(answers: &[Vec<Option<f64>>]) -> Finding {
         ),
         format!(
             "Sixteen threads give {:.0} when they sleep (16 in 5 ms are {:.0}), a thread for each of {CLIENTS} clients {:.0}. \
-             With 5 ms of CPU they give {:.0} and {:.0}: no architecture has more cores than the machine.",
+             Spinning they give {:.0} and {:.0}, since there are no more cores than there are (it is 5 ms by the clock, also for a \
+             thread that waits for a core meanwhile).",
             of(1, 3),
             POOL / DELAY,
             of(1, 2),
