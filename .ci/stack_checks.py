@@ -201,6 +201,24 @@ def lifecycle(stack):
     return name
 
 
+def scenario(stack):
+    """Starts a scenario over the admin API, sees it in Prometheus' data, and stops it; then a plan that lasts for a while only."""
+    runs = SWARM + "/api/v1/runs"
+    status, run, headers = ask(runs, "POST", {"scenario": "bad_askers", "duration_seconds": 60}, stack.auth)
+    assert status == 202, run
+    wait_for("the scenario in Prometheus", lambda: any(value == 1 for _, value in query('zen_swarm_run_active{scenario="bad_askers"}')))
+    assert ask(runs, "POST", {"scenario": "idlers"}, stack.auth)[0] == 409
+    location = SWARM + headers["Location"]
+    assert ask(location + "/cancel", "POST", None, stack.auth)[0] in (200, 202)
+    wait_for("its end", lambda: not any(value for _, value in query("zen_swarm_run_active")))
+    body = {"steady_rate": 12.0}
+    assert ask(SWARM + "/api/v1/plan?ttl=5s", "PATCH", body, {**stack.auth, "If-Match": "*"})[0] == 200
+    plan = lambda: ask(SWARM + "/api/v1/plan")[1]["steady_rate"]
+    assert plan() == 12.0, plan()
+    wait_for("the plan to be as it was", lambda: plan() != 12.0)
+    return ask(location)[1]["state"]
+
+
 def every_panel(stack):
     """Puts everybody into the spotlight for a while, then runs every query of every panel."""
     body = {"spotlight": {"mode": "fixed", "targets": [], "turn_seconds": 20, "rate": 60}}
@@ -271,7 +289,7 @@ def traces(stack):
 def main():
     stack = Stack()
     failed = []
-    checks = (all_answer, targets, thousand, settings, lifecycle, traces, every_panel)
+    checks = (all_answer, targets, thousand, settings, lifecycle, traces, scenario, every_panel)
     for check in [check for check in checks if check.__name__ in sys.argv[1:] or not sys.argv[1:]]:
         began = time.monotonic()
         try:
