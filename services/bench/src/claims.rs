@@ -41,7 +41,7 @@ pub struct Claim {
 }
 
 /// Every claim. Their numbers count from 1 and never change.
-pub const CLAIMS: [Claim; 8] = [
+pub static CLAIMS: [Claim; 8] = [
     silent_client::CLAIM,
     threads::CLAIM,
     forks::CLAIM,
@@ -95,7 +95,6 @@ impl Finding {
 impl Claim {
     /// The claim with this number (from 1) or name.
     pub fn find(text: &str) -> Option<&'static Self> {
-        static CLAIMS: [Claim; 8] = self::CLAIMS;
         let number = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
         number.map_or_else(|| CLAIMS.iter().find(|claim| claim.name == text), |at| CLAIMS.get(at))
     }

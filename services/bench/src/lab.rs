@@ -224,6 +224,15 @@ impl Server {
         request.send(json!({key: value}).to_string()).map(drop).map_err(|error| named(&self.name, &error))
     }
 
+    /// Gives an order to the admin API.
+    ///
+    /// # Errors
+    /// If there is none, or it refuses.
+    pub fn order(&self, path: &str, order: &Value) -> io::Result<()> {
+        let request = agent().post(self.url(path)?).content_type("application/json");
+        request.send(order.to_string()).map(drop).map_err(|error| named(&self.name, &error))
+    }
+
     /// Reads from the admin API.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use bench::claims::{CLAIMS, Claim, How, Verdict};
 use report::Report;
 
 use crate::failure::{Failure, OK, Outcome};
+use crate::measure;
 use crate::output;
 
 /// What `claim` is told.
@@ -46,10 +47,7 @@ pub fn run(args: &Args) -> Outcome {
         return Ok(OK);
     };
     let claims = find(wanted)?;
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::runtime(format!("this program cannot find itself: {error}")))?;
-    let lab = Lab::open(&program, true)
-        .map_err(|error| Failure::runtime(format!("there is no place for servers: {error}")))?;
+    let lab = measure::open_lab(true)?;
     for claim in claims {
         attempt(claim, args, &lab)?;
     }
@@ -92,7 +90,7 @@ fn attempt(claim: &Claim, args: &Args, lab: &Lab) -> Result<(), Failure> {
         .map_err(|error| Failure::runtime(format!("claim {}: {error}", claim.name)))?;
     show(verdict, &report, prediction.as_deref());
     let directory = args.output.join(claim.name);
-    report::write_all(&report, &directory).map_err(|error| Failure::runtime(error.to_string()))?;
+    report::write_all(&report, &directory)?;
     output::say(&picture(&directory, &report));
     Ok(())
 }

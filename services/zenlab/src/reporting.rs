@@ -199,7 +199,7 @@ impl Target {
 }
 
 fn files(document: &report::Report, format: Format) -> Result<Vec<File>, Failure> {
-    let files = render(document, format.into()).map_err(|error| Failure::runtime(error.to_string()))?;
+    let files = render(document, format.into())?;
     match (files.is_empty(), format) {
         (true, Format::Hlog) => Err(Failure::runtime("the report has no interval logs")),
         (true, _) => Err(Failure::runtime("the report has no pictures")),
@@ -209,7 +209,7 @@ fn files(document: &report::Report, format: Format) -> Result<Vec<File>, Failure
 
 /// Prints what was written.
 fn written(paths: Result<Vec<PathBuf>, report::Error>) -> Outcome {
-    let paths = paths.map_err(|error| Failure::runtime(error.to_string()))?;
+    let paths = paths?;
     output::say_all(&paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>());
     Ok(OK)
 }

@@ -70,14 +70,15 @@ fn abort(experiment: &Experiment<'_>, transport: Transport) -> io::Result<Slot> 
     let server = experiment.start("epoll", &[transport], &["idle_timeout=60s"])?;
     let patience = Duration::from_millis(500);
     let mut crowd = connect(&server, transport, FIFTY, Options { patience, ..Options::default() })?;
-    let admin = server.admin().unwrap_or_default().to_owned();
-    let accident = Builder::new().name("accident".into()).spawn(move || {
-        thread::sleep(Duration::from_millis(300));
-        fault(&admin, "abort", "data")
-    })?;
-    let slot = crowd.slot(Duration::from_secs(1), Pace::even(2000.0))?;
-    accident.join().map_err(|_| io::Error::other("the thread that orders the abort has panicked"))??;
-    Ok(slot)
+    thread::scope(|scope| {
+        let accident = Builder::new().name("accident".into()).spawn_scoped(scope, || {
+            thread::sleep(Duration::from_millis(300));
+            fault(&server, "abort", "data")
+        })?;
+        let slot = crowd.slot(Duration::from_secs(1), Pace::even(2000.0))?;
+        accident.join().map_err(|_| io::Error::other("the thread that orders the abort has panicked"))??;
+        Ok(slot)
+    })
 }
 
 /// Two thousand questions at once, at a server that answers a thousand a second.

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
 use zen::Transport;
 
 use super::How;
@@ -97,11 +98,8 @@ pub(super) fn connect(
 }
 
 /// Lets something fail in a server at the next question.
-pub(super) fn fault(admin: &str, kind: &str, target: &str) -> io::Result<()> {
-    let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
-    let body = serde_json::json!({"kind": kind, "target": target}).to_string();
-    let request = agent.post(format!("{admin}/api/v1/faults")).content_type("application/json");
-    request.send(body).map(drop).map_err(io::Error::other)
+pub(super) fn fault(server: &Server, kind: &str, target: &str) -> io::Result<()> {
+    server.order("/api/v1/faults", &json!({"kind": kind, "target": target}))
 }
 
 impl Measured {

@@ -75,7 +75,7 @@ fn survivors_of_an_abort(server: &Server) -> io::Result<usize> {
             return Err(io::Error::other(format!("{}: a client is not answered before any fault", server.name)));
         }
     }
-    fault(server.admin().unwrap_or_default(), "abort", "conversation")?;
+    fault(server, "abort", "conversation")?;
     let unlucky = is_answered(&mut clients[0]);
     let others = clients[1..].iter_mut().filter_map(|client| is_answered(client).then_some(())).count();
     Ok(others + usize::from(unlucky))

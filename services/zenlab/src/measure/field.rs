@@ -42,10 +42,7 @@ impl Field {
     ///
     /// This comes before everything that might start a thread.
     pub fn lab(&self) -> Result<Lab, Failure> {
-        let program = std::env::current_exe()
-            .map_err(|error| Failure::runtime(format!("this program cannot be found on the disk: {error}")))?;
-        Lab::open(&program, self.target.is_empty() && !self.host_network)
-            .map_err(|error| Failure::runtime(format!("there is no place to measure: {error}")))
+        super::open_lab(self.target.is_empty() && !self.host_network)
     }
 
     /// The same, with cores of their own for client and servers, if there are some and nobody objects.

@@ -49,6 +49,15 @@ pub struct Output {
     quiet: bool,
 }
 
+/// A lab whose servers are this program, in a network of their own if that is wanted and allowed.
+///
+/// This comes before everything that might start a thread.
+pub fn open_lab(own_network: bool) -> Result<Lab, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::runtime(format!("this program cannot be found on the disk: {error}")))?;
+    Lab::open(&program, own_network).map_err(|error| Failure::runtime(format!("there is no place to measure: {error}")))
+}
+
 /// A run under way: when it began and what the machine was like.
 struct Session {
     began: SystemTime,
@@ -100,7 +109,7 @@ fn publish(report: &Report, output: &Output) -> Result<u8, Failure> {
         Format::Md => print(report, report::Format::Markdown)?,
     }
     if let Some(directory) = &output.directory {
-        report::write_all(report, directory).map_err(unwritten)?;
+        report::write_all(report, directory)?;
     }
     Ok(if STOP.load(Ordering::Relaxed) {
         INTERRUPTED
@@ -112,16 +121,10 @@ fn publish(report: &Report, output: &Output) -> Result<u8, Failure> {
 }
 
 fn print(report: &Report, format: report::Format) -> Result<(), Failure> {
-    let files = report::render(report, format).map_err(unwritten)?;
-    for file in files {
+    for file in report::render(report, format)? {
         output::say(String::from_utf8_lossy(&file.bytes).trim_end());
     }
     Ok(())
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
-fn unwritten(error: report::Error) -> Failure {
-    Failure::runtime(error.to_string())
 }
 
 fn watch_for_stop() {
