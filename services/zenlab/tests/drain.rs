@@ -117,7 +117,9 @@ struct Ledger {
 #[test]
 fn no_conversation_is_lost_while_clients_come_and_go() {
     for_each(registry(), |architecture| {
-        ["tcp", "unix"].into_iter().filter_map(|transport| drain_under_churn(architecture, transport)).collect()
+        // Twice over TCP: who of a server's threads hears of a drain first is chance.
+        let drains = ["tcp", "unix", "tcp"];
+        drains.into_iter().filter_map(|transport| drain_under_churn(architecture, transport)).collect()
     });
 }
 
