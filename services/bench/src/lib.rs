@@ -16,6 +16,7 @@ pub mod claims;
 mod clock;
 mod driver;
 mod lab;
+mod log;
 pub mod machine;
 mod pace;
 pub mod race;

@@ -4,7 +4,7 @@ use report::{Axis, Cell, Chart, Column, Form, Point, Row, Scale, Series, Table};
 
 use super::hostile::{Fate, SCENARIOS};
 use super::outcome::{Claims, Finding, others};
-use super::{Outcome, Plan};
+use super::{Outcome, Plan, settings};
 use crate::stats::{Comparison, Estimate, bootstrap_median, median, pairs_for};
 
 const QUANTILES: [(f64, &str, &str); 4] =
@@ -32,6 +32,7 @@ pub(super) fn tables(plan: &Plan, outcome: &Outcome, claims: &Claims) -> Vec<Tab
     if outcome.entrants.iter().any(|entrant| !entrant.fates.is_empty()) {
         tables.push(hostile(outcome));
     }
+    tables.push(settings::table(&outcome.settings));
     tables
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use report::{
-    Axis, Cell, Chart, Column, Form, Interval, Point, Report, Row, Run, SCHEMA, Scale, Series, Table, Validity,
-    Verdict as Validation,
+    Axis, Cell, Chart, Column, Form, Interval, IntervalLog, Point, Report, Row, Run, SCHEMA, Scale, Series, Table,
+    Validity, Verdict as Validation,
 };
 
 use super::Plan;
@@ -21,6 +21,8 @@ pub struct Outcome {
     pub limit: Limit,
     /// All that was tried.
     pub probes: Vec<Probe>,
+    /// Their windows, as histograms; none where nothing was tried.
+    pub log: Option<IntervalLog>,
 }
 
 /// The greatest rate that keeps the limit.
@@ -82,7 +84,7 @@ pub fn report(plan: &Plan, outcomes: &[Outcome], run: Run) -> Report {
         ],
         tables: vec![limits(&limit, outcomes), probes(plan, outcomes)],
         charts: vec![curve(plan, outcomes)],
-        logs: Vec::new(),
+        logs: outcomes.iter().filter_map(|outcome| outcome.log.clone()).collect(),
     }
 }
 

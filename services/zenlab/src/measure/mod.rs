@@ -1,10 +1,12 @@
 //! The commands that measure: who takes part, how long, and how the report leaves.
 
+mod baseline;
 pub mod bench;
 mod field;
 pub mod race;
 pub mod search;
 mod show;
+mod track;
 mod units;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +49,16 @@ pub struct Output {
     /// Print no progress
     #[arg(short, long)]
     quiet: bool,
+}
+
+impl Output {
+    /// Prints what belongs to the result and is no part of its report: on standard error, if standard output is for a document.
+    fn add(&self, lines: &[String]) {
+        match self.format {
+            Format::Text => output::say_all(lines),
+            Format::Json | Format::Md => output::complain_all(lines),
+        }
+    }
 }
 
 /// A lab whose servers are this program, in a network of their own if that is wanted and allowed.
