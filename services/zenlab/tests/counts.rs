@@ -16,9 +16,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use bench::bench::{Contestant, Outcome, Plan};
+use bench::bench::{Contestant, Plan};
 use bench::search::{self, Limit};
-use bench::{Crowd, Lab, Options, Pace, Random, Subject, machine, stats};
+use bench::{Crowd, Lab, Options, Pace, Random, Session, Subject, stats};
 use report::{Report, Verdict};
 use serde_json::json;
 use zen::{Endpoint, Transport};
@@ -124,19 +124,6 @@ fn field(planted: &Planted) -> Vec<Contestant> {
     std::iter::once(contestant(epoll("plain", Vec::new()))).chain(slower).collect()
 }
 
-fn report_of(plan: &Plan, outcome: &Outcome, lab: &Lab) -> Report {
-    let run = report::Run {
-        command: String::new(),
-        version: String::new(),
-        seed: plan.seed,
-        began: "2026-01-01T00:00:00Z".into(),
-        took_seconds: 0.0,
-        machine: machine::describe(lab, &machine::Weather::default()),
-        label: String::new(),
-    };
-    bench::bench::report(plan, outcome, run)
-}
-
 /// The ratio of what a question costs when busy, with its interval, and whether the report tells it from the reference as dearer.
 fn found(report: &Report, name: &str) -> (f64, String, bool) {
     let table = report.tables.iter().find(|table| table.id == "cost").unwrap();
@@ -162,9 +149,9 @@ fn twins_are_not_separated_and_planted_work_is() {
     for round in 1..=rounds {
         let planted = calibrate(&lab);
         let plan = plan(round as u64);
-        let clock = Instant::now();
+        let (clock, session) = (Instant::now(), Session::begin(plan.seed));
         let outcome = bench::bench::run(&plan, &lab, &field(&planted), &mut |_| ()).unwrap();
-        let report = report_of(&plan, &outcome, &lab);
+        let report = bench::bench::report(&plan, &outcome, session.end(&lab, "", ""));
         let took = clock.elapsed();
         let is_separated = report.validity.verdict == Verdict::Unreliable;
         separated += usize::from(is_separated);

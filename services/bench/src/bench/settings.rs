@@ -1,9 +1,10 @@
 //! How a run was made, for those who compare it with another.
 
-use report::{Cell, Column, Row, Table};
+use report::Table;
 
 use super::{Contestant, Plan};
 use crate::lab::Lab;
+use crate::sheet;
 
 /// The id of the table in a report.
 pub const SETTINGS: &str = "settings";
@@ -32,15 +33,6 @@ pub fn settings(plan: &Plan, lab: &Lab, contestants: &[Contestant]) -> Vec<Setti
 }
 
 pub(super) fn table(settings: &[Setting]) -> Table {
-    let row = |(name, value): &Setting| Row {
-        subject: name.clone(),
-        cells: vec![Cell { text: value.clone(), ..Cell::default() }],
-    };
-    Table {
-        id: SETTINGS.into(),
-        title: "How it was measured".into(),
-        columns: vec![Column { id: "value".into(), title: "value".into(), unit: String::new(), less_is_better: None }],
-        rows: settings.iter().map(row).collect(),
-        note: String::new(),
-    }
+    let rows = settings.iter().map(|(name, value)| sheet::row(name, vec![sheet::word(value)])).collect();
+    sheet::table(SETTINGS, "How it was measured", &[("value", "value", "")], rows)
 }

@@ -6,7 +6,7 @@ use ::bench::bench::{self, Contestant, Outcome, Plan};
 
 use super::baseline::Baselines;
 use super::field::Field;
-use super::{Output, STOP, Session, failed, progress, publish, units};
+use super::{Output, STOP, begin, command, failed, progress, publish, units};
 use crate::failure::{LIMIT, OK, Outcome as Done};
 use crate::output;
 
@@ -83,10 +83,10 @@ pub fn run(args: &Args) -> Done {
     if let Some(baseline) = &baseline {
         baseline.must_have(&bench::settings(&plan, &lab, &contestants))?;
     }
-    let session = Session::begin(args.seed);
+    let session = begin(args.seed);
     let outcome =
         bench::run(&plan, &lab, &contestants, &mut progress(args.output.quiet)).map_err(|error| failed(&error))?;
-    let report = bench::report(&plan, &outcome, session.run(&lab, &args.output.label));
+    let report = bench::report(&plan, &outcome, session.end(&lab, &command(), &args.output.label));
     let mut code = publish(&report, &args.output)?;
     if let Some((lines, found)) = baseline.map(|baseline| baseline.judge(&report)).transpose()? {
         args.output.add(&lines);
