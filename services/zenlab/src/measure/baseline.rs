@@ -30,7 +30,7 @@ pub struct Baselines {
     baseline: Option<String>,
     /// Where they are kept [default: ~/.local/share/zenlab/baselines]
     #[arg(long = "baselines", value_name = "DIR", env = VARIABLE)]
-    directory: Option<PathBuf>,
+    place: Option<PathBuf>,
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -76,7 +76,7 @@ impl Baselines {
     }
 
     fn path(&self, name: &str) -> Result<PathBuf, Failure> {
-        let given = self.directory.clone().filter(|path| !path.as_os_str().is_empty());
+        let given = self.place.clone().filter(|path| !path.as_os_str().is_empty());
         let directory = given.or_else(usual).ok_or_else(|| {
             Failure::usage(format!("where baselines are kept cannot be guessed without HOME: set {VARIABLE}"))
         })?;
