@@ -1,4 +1,4 @@
-//! How often `bench` and `search` are right, counted on servers whose truth is known, beside a process that wants a CPU for
+//! How often `bench` and `search` are right, counted on servers whose truth is known; `bench` beside a process that wants a CPU for
 //! itself. One command prints all counts, each round as it comes:
 //!
 //! ```sh
@@ -194,7 +194,8 @@ fn twins_are_not_separated_and_planted_work_is() {
 fn search(endpoint: Endpoint, lab: &Lab, seed: u64) -> search::Outcome {
     let plan = search::Plan {
         transport: Transport::Tcp,
-        connections: CONNECTIONS,
+        // So many answers are on their way that a thread that wakes late holds none up.
+        connections: 64,
         quantile: QUANTILE,
         longest: LIMIT,
         window: Duration::from_millis(500),
@@ -249,7 +250,8 @@ fn the_truth_is_that_of_the_queue() {
 #[ignore = "many minutes, and a timing"]
 fn a_known_limit_is_found_or_nothing_is_said() {
     let rounds = rounds();
-    let (_hog, lab) = (Hog::start(), lab());
+    // No hog: a server whose threads wait for a CPU is capped by that, and nobody knows where.
+    let lab = lab();
     let (mut inside, mut inconclusive) = (0, 0);
     let mut random = Random::new(1);
     for round in 1..=rounds {

@@ -335,3 +335,20 @@ fn a_race_takes_the_terminal_and_gives_it_back() {
     assert_eq!(code, Some(0), "{shown}");
     assert!(shown.contains("epoll right=") && !shown.contains('\x1b'), "{shown}");
 }
+
+#[test]
+fn a_search_logs_its_windows() {
+    let directory = std::env::temp_dir().join(format!("zenlab-search.{}", std::process::id()));
+    let place = directory.display().to_string();
+    let output = zenlab(&["search", "--only", "epoll", "--slo", "p50<10ms", "-d", "1s", "-c", "4", "-o", &place]);
+    assert!([0, 4].contains(&code(&output)), "{output:?}");
+    let report: Report = serde_json::from_slice(&std::fs::read(directory.join("report.json")).unwrap()).unwrap();
+    let probes = &report.tables.iter().find(|table| table.id == "probes").unwrap().rows;
+    // The last two cells: windows that count, and that are void.
+    let windows: f64 = probes.iter().flat_map(|row| &row.cells[4..]).filter_map(|cell| cell.value).sum();
+    let answers = responses(&std::fs::read_to_string(directory.join("report.hlog")).unwrap());
+    let logged = &answers["epoll/tcp/response"];
+    assert_eq!((answers.len(), logged.len()), (1, windows as usize), "a histogram for each window");
+    assert!(logged.is_sorted_by(|(one, _), (other, _)| one < other), "{logged:?}");
+    std::fs::remove_dir_all(directory).unwrap();
+}
