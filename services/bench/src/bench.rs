@@ -8,6 +8,7 @@
 mod blocks;
 mod hostile;
 mod outcome;
+mod settings;
 mod tables;
 
 use std::io;
@@ -16,14 +17,22 @@ use std::time::Duration;
 
 use zen::Transport;
 
+use crate::clock;
 use crate::lab::{Lab, Server, Subject};
+use crate::log::Log;
 use crate::slot::Slot;
 use crate::{Crowd, Life, Options, Pace};
 
 pub use outcome::{Outcome, report};
+pub use settings::{SETTINGS, Setting, settings};
 
 /// How the twin is called after the reference.
 const TWIN: &str = " (twin)";
+
+/// Whether a subject of a report is the reference measured once more.
+pub fn is_twin(subject: &str) -> bool {
+    subject.ends_with(TWIN)
+}
 
 /// Silent connections whose memory is measured.
 const IDLE: usize = 200;
@@ -85,6 +94,8 @@ struct Entrant {
     paced: Slot,
     closed: Slot,
     usage: crate::Usage,
+    /// The slots at the offered rate.
+    log: Log,
 }
 
 /// Measures all contestants.
@@ -99,6 +110,7 @@ pub fn run(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progres
     let observations = blocks::run(plan, rate, &mut field, progress)?;
     let curves = if plan.curve { blocks::curves(plan, &capacities, &mut field, progress)? } else { Vec::new() };
     let mut outcome = Outcome::new(rate, observations, curves, lab.placement());
+    outcome.settings = settings(plan, lab, contestants);
     for (at, mut entrant) in field.into_iter().enumerate() {
         outcome.add(plan, &mut entrant)?;
         let is_twin = at == 1;
@@ -121,10 +133,10 @@ fn enter(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progress<
     let mut twin = reference.clone();
     twin.subject.name.push_str(TWIN);
     let others = contestants.iter().filter(|one| one.subject.name != plan.reference);
-    let mut field = Vec::new();
+    let (mut field, began) = (Vec::new(), clock::now());
     for contestant in [reference, &twin].into_iter().chain(others) {
         progress(&format!("starting {}", contestant.subject.name));
-        field.push(contestant.enter(plan, lab)?);
+        field.push(contestant.enter(plan, lab, began)?);
     }
     Ok(field)
 }
@@ -138,7 +150,7 @@ impl Contestant {
         }
     }
 
-    fn enter(&self, plan: &Plan, lab: &Lab) -> io::Result<Entrant> {
+    fn enter(&self, plan: &Plan, lab: &Lab, began: u64) -> io::Result<Entrant> {
         let name = &self.subject.name;
         let server = self.server(lab)?;
         // A datagram socket is no connection: it holds nobody up.
@@ -155,6 +167,7 @@ impl Contestant {
             paced: Slot::default(),
             closed: Slot::default(),
             usage: crate::Usage::default(),
+            log: Log::new(name, plan.transport, began),
         })
     }
 }

@@ -9,19 +9,17 @@ mod experiment;
 mod forks;
 mod one_thread;
 mod readiness;
-mod sheet;
 mod silent_client;
 mod switches;
 mod threads;
 
 use std::fmt;
 use std::io;
-use std::time::{Instant, SystemTime};
 
-use report::{Chart, Report, Run, SCHEMA, Table, Validity, Verdict as Trust};
+use report::{Chart, Report, SCHEMA, Table, Validity, Verdict as Trust};
 
 use crate::lab::Lab;
-use crate::machine::{Reading, describe};
+use crate::session::Session;
 use experiment::Experiment;
 
 /// A sentence of the chapter, and how it is tried.
@@ -105,23 +103,14 @@ impl Claim {
     /// # Errors
     /// If a server does not start, or the kernel refuses what no server has to do with.
     pub fn run(&self, lab: &Lab, how: &How, tell: &mut dyn FnMut(&str)) -> io::Result<(Verdict, Report)> {
-        let (began, clock, reading) = (SystemTime::now(), Instant::now(), Reading::take());
+        let session = Session::begin(how.seed);
         let finding = (self.run)(&mut Experiment::new(lab, how, tell))?;
-        let machine = describe(lab, &Reading::take().since(&reading));
         let mut findings = vec![format!("The claim {}.", finding.verdict)];
         findings.extend(finding.because);
         let report = Report {
             schema: SCHEMA,
             title: self.sentence.to_owned(),
-            run: Run {
-                command: how.command.clone(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                seed: how.seed,
-                began: humantime::format_rfc3339_seconds(began).to_string(),
-                took_seconds: clock.elapsed().as_secs_f64(),
-                machine,
-                label: how.label.clone(),
-            },
+            run: session.end(lab, &how.command, &how.label),
             validity: Validity { verdict: Trust::Valid, reasons: vec![self.experiment.to_owned()] },
             findings,
             does_not_show: vec![self.does_not_show.to_owned()],

@@ -4,6 +4,7 @@
 //!   from the planned instant.
 //! - [`Lab`]: starts [`Server`]s on loopback and reads what they use.
 //! - [`stats`]: what may be said of measurements that were taken side by side.
+//! - [`Session`]: how a report comes about.
 //! - [`machine`]: what else the machine did meanwhile.
 //! - [`bench`](mod@bench): which architecture costs what.
 //! - [`claims`]: sentences of the chapter as experiments.
@@ -16,11 +17,14 @@ pub mod claims;
 mod clock;
 mod driver;
 mod lab;
+mod log;
 pub mod machine;
 mod pace;
 pub mod race;
 mod random;
 pub mod search;
+mod session;
+mod sheet;
 mod slot;
 pub mod stats;
 
@@ -28,4 +32,5 @@ pub use driver::{Crowd, Life, Options};
 pub use lab::{Facts, Lab, Server, Subject, Usage, packet_filter};
 pub use pace::{Arrivals, Pace};
 pub use random::Random;
+pub use session::Session;
 pub use slot::{Slot, histogram};

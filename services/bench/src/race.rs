@@ -1,15 +1,16 @@
 //! All at once, for the eye.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use zen::Transport;
 
 use crate::bench::{Contestant, Progress};
-use crate::lab::Lab;
-use crate::{Crowd, Options, Pace};
+use crate::lab::{Lab, Server};
+use crate::{Crowd, Options, Pace, Slot};
 
 /// What must stand beside every race.
 pub const A_SHOW: &str = "a show, not a measurement: on few cores the scheduler picks the winner";
@@ -31,7 +32,7 @@ pub struct Plan {
 }
 
 /// How far one runner is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Lane {
     /// Its name.
     pub name: String,
@@ -39,6 +40,12 @@ pub struct Lane {
     pub answers: u64,
     /// Questions without one.
     pub errors: u64,
+    /// The median of its response times up to now, in microseconds; none without an answer.
+    pub p50_us: Option<f64>,
+    /// The same for p99.
+    pub p99_us: Option<f64>,
+    /// CPU time of the server since it was started, in nanoseconds; none where it cannot be seen.
+    pub cpu_ns: Option<u64>,
 }
 
 /// Lets all run at the same time, and shows the lanes ten times a second. Gives how far each came.
@@ -52,7 +59,7 @@ pub fn run(
     progress: Progress<'_>,
     show: &mut dyn FnMut(&[Lane]),
 ) -> io::Result<Vec<Lane>> {
-    let mut runners = Vec::new();
+    let (mut servers, mut crowds) = (Vec::new(), Vec::new());
     for contestant in contestants {
         progress(&format!("to the start: {}", contestant.subject.name));
         let server = contestant.server(lab)?;
@@ -61,38 +68,45 @@ pub fn run(
             place.ok_or_else(|| io::Error::other(format!("{} does not serve {}", server.name, plan.transport)))?;
         let most = if plan.transport.is_stream() { contestant.at_once.unwrap_or(usize::MAX) } else { usize::MAX };
         let options = Options { stop: Some(plan.stop), ..Options::default() };
-        runners.push((server, Crowd::connect(&place, plan.connections.min(most), options)?));
+        crowds.push(Crowd::connect(&place, plan.connections.min(most), options)?);
+        servers.push(server);
     }
-    let counts: Vec<[AtomicU64; 2]> = runners.iter().map(|_| <[AtomicU64; 2]>::default()).collect();
+    let standings: Vec<Mutex<Slot>> = servers.iter().map(|_| Mutex::default()).collect();
+    let lanes =
+        || -> Vec<Lane> { servers.iter().zip(&standings).map(|(server, slot)| lane(server, plan, slot)).collect() };
     let end = Instant::now() + plan.duration;
-    let lanes = |counts: &[[AtomicU64; 2]]| -> Vec<Lane> {
-        let lane = |(contestant, count): (&Contestant, &[AtomicU64; 2])| Lane {
-            name: contestant.subject.name.clone(),
-            answers: count[0].load(Ordering::Relaxed),
-            errors: count[1].load(Ordering::Relaxed),
-        };
-        contestants.iter().zip(counts).map(lane).collect()
-    };
     thread::scope(|scope| {
-        for ((_, crowd), count) in runners.iter_mut().zip(&counts) {
+        for (crowd, standing) in crowds.iter_mut().zip(&standings) {
             thread::Builder::new()
                 .name("runner".into())
-                .spawn_scoped(scope, move || gallop(crowd, end, plan, count))?;
+                .spawn_scoped(scope, move || gallop(crowd, end, plan, standing))?;
         }
         while Instant::now() < end && !plan.stop.load(Ordering::Relaxed) {
             thread::sleep(FRAME);
-            show(&lanes(&counts));
+            show(&lanes());
         }
         io::Result::Ok(())
     })?;
-    Ok(lanes(&counts))
+    Ok(lanes())
 }
 
-fn gallop(crowd: &mut Crowd, end: Instant, plan: &Plan, count: &[AtomicU64; 2]) {
+fn lane(server: &Server, plan: &Plan, standing: &Mutex<Slot>) -> Lane {
+    let slot = standing.lock().unwrap_or_else(PoisonError::into_inner);
+    let quantile = |q| (!slot.response.is_empty()).then(|| slot.response.value_at_quantile(q) as f64 / 1e3);
+    Lane {
+        name: server.name.clone(),
+        answers: slot.ok,
+        errors: slot.failed(),
+        p50_us: quantile(0.5),
+        p99_us: quantile(0.99),
+        cpu_ns: server.usage(plan.transport).map(|used| used.cpu_ns),
+    }
+}
+
+fn gallop(crowd: &mut Crowd, end: Instant, plan: &Plan, standing: &Mutex<Slot>) {
     while Instant::now() < end && !plan.stop.load(Ordering::Relaxed) {
         // A runner whose sockets fail stands still, and everybody sees it.
         let Ok(slot) = crowd.slot(FRAME, Pace::Closed) else { return };
-        count[0].fetch_add(slot.ok, Ordering::Relaxed);
-        count[1].fetch_add(slot.failed(), Ordering::Relaxed);
+        standing.lock().unwrap_or_else(PoisonError::into_inner).add(&slot);
     }
 }

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use zen::Transport;
 
 use crate::bench::{Contestant, Progress};
+use crate::clock;
 use crate::lab::{Lab, Server};
+use crate::log::Log;
 use crate::stats::median;
 use crate::{Crowd, Options, Pace, Random};
 
@@ -59,6 +61,7 @@ struct Search<'a> {
     /// Questions a second of the windows that watch the machine.
     low: f64,
     random: Random,
+    log: Log,
 }
 
 /// Searches each contestant's limit, one after the other.
@@ -67,6 +70,7 @@ struct Search<'a> {
 /// If a server cannot be started or reached.
 pub fn run(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progress<'_>) -> io::Result<Vec<Outcome>> {
     progress("how late is the machine itself?");
+    let began = clock::now();
     let floor = null::floor(plan)?;
     let mut outcomes = Vec::new();
     for contestant in contestants {
@@ -77,21 +81,21 @@ pub fn run(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progres
                  limit",
                 plan.quantile * 100.0
             );
-            outcomes.push(Outcome { name, floor, limit: Limit::Inconclusive(why), probes: Vec::new() });
+            outcomes.push(Outcome { name, floor, limit: Limit::Inconclusive(why), probes: Vec::new(), log: None });
             continue;
         }
         if plan.stop.load(Ordering::Relaxed) {
             break;
         }
-        let mut search = Search::begin(plan, lab, contestant)?;
+        let mut search = Search::begin(plan, lab, contestant, began)?;
         let (limit, probes) = search.find(progress)?;
-        outcomes.push(Outcome { name, floor, limit, probes });
+        outcomes.push(Outcome { name, floor, limit, probes, log: Some(search.log.take()) });
     }
     Ok(outcomes)
 }
 
 impl<'a> Search<'a> {
-    fn begin(plan: &'a Plan, lab: &Lab, contestant: &Contestant) -> io::Result<Self> {
+    fn begin(plan: &'a Plan, lab: &Lab, contestant: &Contestant, began: u64) -> io::Result<Self> {
         let server = contestant.server(lab)?;
         let endpoint = server
             .endpoint(plan.transport)
@@ -100,7 +104,8 @@ impl<'a> Search<'a> {
         let options = Options { stop: Some(plan.stop), ..Options::default() };
         let crowd = Crowd::connect(endpoint, plan.connections.min(most), options)?;
         let random = Random::new(plan.seed);
-        Ok(Self { plan, server, crowd, low: 1.0, random })
+        let log = Log::new(&server.name, plan.transport, began);
+        Ok(Self { plan, server, crowd, low: 1.0, random, log })
     }
 
     fn find(&mut self, progress: Progress<'_>) -> io::Result<(Limit, Vec<Probe>)> {

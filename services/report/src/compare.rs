@@ -19,7 +19,7 @@ const MOST_FINDINGS: usize = 10;
 /// A longer forest is no picture any more.
 const MOST_LINES: usize = 100;
 /// Facts of runs that are expected to differ.
-const EXPECTED: [&str; 5] = ["began", "took", "label", "CPU pressure", "CPU time stolen"];
+const EXPECTED: [&str; 6] = ["began", "took", "label", "CPU pressure", "CPU time stolen", facts::LOG];
 
 /// A figure of the second document over the same one of the first.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,10 @@
 //! What is known of a run, in words.
 
-use crate::model::{Machine, Report, Run, Verdict};
+use crate::model::{IntervalLog, Machine, Report, Run, Verdict};
 use crate::units;
+
+/// The name of the fact that tells of the interval log.
+pub(crate) const LOG: &str = "interval log";
 
 /// A verdict as a stamp.
 pub(crate) const fn stamp(verdict: Verdict) -> &'static str {
@@ -34,7 +37,14 @@ pub(crate) fn all(report: &Report) -> Vec<(&'static str, String)> {
         facts.insert(0, ("label", label.clone()));
     }
     facts.extend(of_machine(machine));
+    facts.extend(of_logs(&report.logs));
     facts
+}
+
+/// What is in the interval log, if there is one.
+fn of_logs(logs: &[IntervalLog]) -> Option<(&'static str, String)> {
+    let intervals: usize = logs.iter().map(|log| log.intervals.len()).sum();
+    (intervals > 0).then(|| (LOG, format!("report.hlog: {intervals} histograms under {} tags", logs.len())))
 }
 
 fn of_machine(machine: &Machine) -> Vec<(&'static str, String)> {

@@ -15,12 +15,18 @@ use crate::svg;
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
+/// Findings after the first that do not push the pictures off the screen.
+const MOST_FINDINGS: usize = 12;
+
+/// Reasons of a good verdict that take no room.
+const FEW_REASONS: usize = 2;
+
 /// The file.
 pub(crate) fn render(report: &Report) -> String {
     let scenes: Vec<Scene> = report.charts.iter().map(draw::chart).collect();
     let mut text = head(report, &scenes);
     stamp(&mut text, report);
-    list(&mut text, "Findings", "findings", &report.findings);
+    findings(&mut text, &report.findings);
     for (chart, scene) in report.charts.iter().zip(&scenes) {
         picture(&mut text, chart, scene);
     }
@@ -66,8 +72,29 @@ fn stamp(text: &mut String, report: &Report) {
         Verdict::Inconclusive => "inconclusive",
     };
     let (stamp, meaning) = (facts::stamp(verdict), facts::meaning(verdict));
-    let _ = write!(text, "<section class=\"stamp {class}\">\n<p><strong>{stamp}</strong> {meaning}.</p>\n");
+    // Whoever may believe the figures wants to see them; whoever may not must see why.
+    let is_open = verdict != Verdict::Valid || report.validity.reasons.len() <= FEW_REASONS;
+    let open = if is_open { " open" } else { "" };
+    let _ = write!(
+        text,
+        "<section class=\"stamp {class}\">\n<details{open}>\n<summary><strong>{stamp}</strong> {meaning}.</summary>\n"
+    );
     items(text, &report.validity.reasons);
+    text.push_str("</details>\n</section>\n");
+}
+
+/// The most important finding stands out.
+fn findings(text: &mut String, findings: &[String]) {
+    let Some((first, others)) = findings.split_first() else { return };
+    let first = xml(first);
+    let _ = write!(text, "<section class=\"findings\">\n<h2>Findings</h2>\n<p class=\"first\">{first}</p>\n");
+    if others.len() > MOST_FINDINGS {
+        let _ = write!(text, "<details>\n<summary>and {} more</summary>\n", others.len());
+        items(text, others);
+        text.push_str("</details>\n");
+    } else {
+        items(text, others);
+    }
     text.push_str("</section>\n");
 }
 
@@ -96,18 +123,22 @@ fn picture(text: &mut String, chart: &Chart, scene: &Scene) {
 fn write_table(text: &mut String, table: &Table) {
     let _ = write!(
         text,
-        "<section>\n<h2>{}</h2>\n<div class=\"wide\">\n<table id=\"table-{}\">\n<thead><tr><th scope=\"col\"></th>",
+        "<section>\n<h2>{}</h2>\n<div class=\"wide\">\n<table id=\"table-{}\" style=\"--columns: {}\">\n<thead><tr>\
+         <th scope=\"col\"></th>",
         xml(&table.title),
-        xml(&table.id)
+        xml(&table.id),
+        table.columns.len()
     );
-    for (at, column) in table.columns.iter().enumerate() {
-        let is_numeric = cell::is_numeric(table.rows.iter().filter_map(|row| row.cells.get(at)));
-        let class = if is_numeric { " class=\"figure\"" } else { "" };
+    let numeric: Vec<bool> = (0..table.columns.len())
+        .map(|at| cell::is_numeric(table.rows.iter().filter_map(|row| row.cells.get(at))))
+        .collect();
+    for (column, is_numeric) in table.columns.iter().zip(&numeric) {
+        let class = if *is_numeric { " class=\"figure\"" } else { "" };
         let _ = write!(text, "<th scope=\"col\"{class}>{}{}</th>", xml(&cell::heading(column)), direction(column));
     }
     text.push_str("</tr></thead>\n<tbody>\n");
     for row in &table.rows {
-        write_row(text, row, &table.columns);
+        write_row(text, row, &table.columns, &numeric);
     }
     text.push_str("</tbody>\n</table>\n</div>\n");
     if !table.note.is_empty() {
@@ -122,10 +153,10 @@ fn direction(column: &Column) -> String {
         Some(false) => "more is better",
         None => return String::new(),
     };
-    format!(" <abbr title=\"{words}\">{}</abbr>", cell::direction(column))
+    format!("\u{a0}<abbr title=\"{words}\">{}</abbr>", cell::direction(column))
 }
 
-fn write_row(text: &mut String, Row { subject, cells }: &Row, columns: &[Column]) {
+fn write_row(text: &mut String, Row { subject, cells }: &Row, columns: &[Column], numeric: &[bool]) {
     let key = looks::architecture(subject).map_or(String::new(), |look| {
         let ink = Ink::Key(look.colour);
         let class = svg::class(ink).unwrap_or_default();
@@ -134,17 +165,19 @@ fn write_row(text: &mut String, Row { subject, cells }: &Row, columns: &[Column]
             ink.on_paper()
         )
     });
-    let _ = write!(text, "<tr><th scope=\"row\">{key}{}</th>", xml(subject));
-    for (cell, column) in cells.iter().zip(columns) {
-        write_cell(text, cell, column);
+    // A long name may break at its underscores, where there is no room for it.
+    let _ = write!(text, "<tr><th scope=\"row\">{key}{}</th>", xml(subject).replace('_', "_<wbr>"));
+    for ((cell, column), is_numeric) in cells.iter().zip(columns).zip(numeric) {
+        write_cell(text, cell, column, *is_numeric);
     }
     text.push_str("</tr>\n");
 }
 
-fn write_cell(text: &mut String, cell: &Cell, column: &Column) {
+fn write_cell(text: &mut String, cell: &Cell, column: &Column, is_numeric: bool) {
     let figure = cell::figure(cell, column);
-    let sort = cell.value.map_or(String::new(), |value| format!(" class=\"figure\" data-sort=\"{value}\""));
-    let _ = write!(text, "<td{sort}>");
+    let class = if is_numeric { " class=\"figure\"" } else { "" };
+    let sort = cell.value.map_or(String::new(), |value| format!(" data-sort=\"{value}\""));
+    let _ = write!(text, "<td{class}{sort}>");
     text.push_str(figure.as_deref().unwrap_or(""));
     if let (Some(interval), Some(Some(confidence))) =
         (cell::interval(cell, column), cell.interval.map(|interval| Some(interval.confidence)))

@@ -24,3 +24,17 @@ for (const table of document.querySelectorAll("table")) {
     });
   });
 }
+// Whatever has the colour under the pointer stands out in all pictures.
+const key = shape => /\b[fs]i-([0-9a-f]{6})\b/.exec(shape.getAttribute("class"))?.[1];
+const drawn = [...document.querySelectorAll("figure [class]")].filter(key);
+const show = wanted => drawn.forEach(shape => shape.classList.toggle("faint", Boolean(wanted) && key(shape) !== wanted));
+for (const shape of drawn) {
+  shape.addEventListener("pointerenter", () => show(key(shape)));
+  shape.addEventListener("pointerleave", () => show());
+}
+for (const row of document.querySelectorAll("tbody tr")) {
+  const mark = row.querySelector(".key [class]");
+  if (!mark) continue;
+  row.addEventListener("pointerenter", () => show(key(mark)));
+  row.addEventListener("pointerleave", () => show());
+}

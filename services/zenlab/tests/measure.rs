@@ -1,10 +1,17 @@
 //! `bench`, `search` and `race` as a user runs them. What they find is not asserted, but that they find it in order.
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::process::{Command, Output, Stdio};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use report::{Report, Verdict};
+use rustix::termios::tcgetattr;
 
 const SHORT: [&str; 8] = ["--pairs", "6", "--slot", "20ms", "--warmup", "100ms", "-c", "4"];
 
@@ -58,6 +65,90 @@ fn a_bench_ends_in_a_report() {
     let stored: Report = serde_json::from_slice(&std::fs::read(directory.join("report.json")).unwrap()).unwrap();
     assert_eq!(stored, report);
     assert!(std::fs::read_to_string(directory.join("report.md")).unwrap().contains("| epoll (twin) |"));
+    let log = std::fs::read_to_string(directory.join("report.hlog")).unwrap();
+    assert!(std::fs::read_to_string(directory.join("report.html")).unwrap().contains("<dt>interval log</dt>"));
+    let answers = responses(&log);
+    for (row, subject) in subjects.iter().enumerate() {
+        // The format has no blanks in a tag.
+        let slots = &answers[&format!("{}/tcp/response", subject.replace(' ', "_"))];
+        assert!(slots.len() <= 6 && slots.len() >= 4, "a histogram for each slot: {slots:?}");
+        let all: u64 = slots.iter().map(|(_, count)| count).sum();
+        assert!(all > 50 && (all as f64) < value("client", row, "ok").unwrap(), "closed loops are not in it: {all}");
+        assert!(slots.is_sorted_by(|(one, _), (other, _)| one < other), "in the order of time: {slots:?}");
+    }
+    assert_eq!(answers.len(), 3);
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// When each interval of each tag begins, in seconds, and how many answers it has, as the format's own reader reads it.
+fn responses(log: &str) -> BTreeMap<String, Vec<(f64, u64)>> {
+    let mut found: BTreeMap<String, Vec<(f64, u64)>> = BTreeMap::new();
+    for entry in IntervalLogIterator::new(log.as_bytes()).map(Result::unwrap) {
+        let LogEntry::Interval(interval) = entry else { continue };
+        let bytes = BASE64_STANDARD.decode(interval.encoded_histogram()).unwrap();
+        let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).unwrap();
+        let tag = interval.tag().unwrap().as_str().to_owned();
+        found.entry(tag).or_default().push((interval.start_timestamp().as_secs_f64(), histogram.len()));
+    }
+    found
+}
+
+/// A run that ended, whatever it found, is one that a later run can be compared with.
+#[test]
+fn a_run_is_compared_with_a_baseline() {
+    let directory = std::env::temp_dir().join(format!("zenlab-baselines.{}", std::process::id()));
+    let place = directory.display().to_string();
+    let bench = |more: &[&str]| {
+        let fixed = ["bench", "--only", "epoll,poll", "--friendly", "-R", "1k", "--baselines", &place];
+        zenlab(&[&fixed[..], &SHORT[..], more].concat())
+    };
+    let none = bench(&["--baseline", "main"]);
+    assert_eq!(code(&none), 2);
+    assert!(text(&none.stderr).contains("there is no baseline \"main\" at"), "{none:?}");
+    assert_eq!(code(&bench(&["--baseline", "../main"])), 2);
+
+    // A run that cannot be believed is none; the next one can.
+    let file = directory.join("main.json");
+    for _ in 0..5 {
+        let saved = bench(&["--save-baseline", "main", "--label", "first"]);
+        assert_eq!(code(&saved) == 0, file.exists(), "{saved:?}");
+        if file.exists() {
+            break;
+        }
+    }
+    assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1, "no part is left");
+    let stored: Report = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!((stored.run.label.as_str(), stored.validity.verdict), ("first", Verdict::Valid));
+
+    let again = bench(&["--baseline", "main"]);
+    assert!([0, 3, 4].contains(&code(&again)), "{again:?}");
+    assert!(text(&again.stdout).contains("Compared with the baseline \"main\""), "{again:?}");
+
+    let other = bench(&["--baseline", "main", "--transport", "unix"]);
+    assert_eq!(code(&other), 2, "{other:?}");
+    assert!(text(&other.stderr).contains("other settings: transport was \"tcp\", now \"unix\""), "{other:?}");
+
+    // What was ten times cheaper is a regression; on another machine nothing is judged.
+    let mut better = stored.clone();
+    let cost = better.tables.iter_mut().find(|table| table.id == "cost").unwrap();
+    let at = cost.columns.iter().position(|column| column.id == "busy_ratio").unwrap();
+    let cell = &mut cost.rows.iter_mut().find(|row| row.subject == "poll").unwrap().cells[at];
+    cell.value = cell.value.map(|value| value / 10.0);
+    if let Some(interval) = &mut cell.interval {
+        (interval.low, interval.high) = (interval.low / 10.0, interval.high / 10.0);
+    }
+    std::fs::write(directory.join("better.json"), better.to_json().unwrap()).unwrap();
+    let worse = bench(&["--baseline", "better", "--format", "json"]);
+    assert!([3, 4].contains(&code(&worse)), "{worse:?}");
+    let told = text(&worse.stderr);
+    assert!(told.contains("Worse: poll: CPU busy, ratio is") == (code(&worse) == 3), "{told}");
+    assert!(serde_json::from_slice::<Report>(&worse.stdout).is_ok(), "standard output has the document only");
+
+    better.run.machine.cores += 1;
+    std::fs::write(directory.join("better.json"), better.to_json().unwrap()).unwrap();
+    let elsewhere = bench(&["--baseline", "better"]);
+    assert_eq!(code(&elsewhere), 4, "{elsewhere:?}");
+    assert!(text(&elsewhere.stdout).contains("was made on another machine"), "{elsewhere:?}");
     std::fs::remove_dir_all(directory).unwrap();
 }
 
@@ -168,4 +259,96 @@ fn a_server_that_runs_already_is_measured_and_ctrl_c_prints_what_is_there() {
     assert!(report.validity.reasons.iter().any(|reason| reason == "The run was ended early."), "{:?}", report.validity);
     let cpu = report.tables[0].rows[0].cells[0].value;
     assert!(cpu.is_some_and(|cpu| cpu > 0.5), "a server of this machine is seen through its admin API: {cpu:?}");
+}
+
+/// A race on a terminal of its own: gives its exit code, what was shown, and whether the terminal is as it was.
+fn race_on_a_terminal(arguments: &[&str], end: impl FnOnce(&OwnedFd, u32)) -> (Option<i32>, String, bool) {
+    let (user, screen) = terminal();
+    let before = tcgetattr(&screen).unwrap();
+    let end_of = || Stdio::from(screen.try_clone().unwrap());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_zenlab"))
+        .args(["race", "--only", "epoll,poll", "-c", "4"])
+        .args(arguments)
+        .stdin(end_of())
+        .stdout(end_of())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (mut shown, mut end) = (Vec::new(), Some(end));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let code = loop {
+        let mut bytes = [0; 4096];
+        // The terminal is not waited for: a program that has ended says no more.
+        let count = rustix::io::read(&user, &mut bytes).unwrap_or(0);
+        shown.extend_from_slice(&bytes[..count]);
+        let is_running = String::from_utf8_lossy(&shown).contains("/s p50") || arguments.contains(&"--plain");
+        if let Some(end) = end.take_if(|_| is_running) {
+            end(&user, child.id());
+        }
+        match child.try_wait().unwrap() {
+            Some(status) if count == 0 => break status.code(),
+            _ => assert!(std::time::Instant::now() < deadline, "{}", text(&shown)),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    let after = tcgetattr(&screen).unwrap();
+    (code, text(&shown), before.local_modes == after.local_modes)
+}
+
+/// A pair of pseudo-terminals: what a user has, which never blocks, and what a program has.
+fn terminal() -> (OwnedFd, OwnedFd) {
+    use rustix::fs::{Mode, OFlags, fcntl_setfl, open};
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&user).unwrap();
+    unlockpt(&user).unwrap();
+    let name = ptsname(&user, Vec::new()).unwrap();
+    let screen = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    let size = rustix::termios::Winsize { ws_row: 24, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(&user, size).unwrap();
+    fcntl_setfl(&user, OFlags::NONBLOCK).unwrap();
+    (user, screen)
+}
+
+#[test]
+fn a_race_takes_the_terminal_and_gives_it_back() {
+    let lanes = ["epoll │", "poll  │", "p50 ", "CPU ", "q or Ctrl-C ends the race", "a show, not a measurement"];
+    let interrupt = |_: &OwnedFd, pid: u32| {
+        // SAFETY: a plain system call; the pid is that of a child of this test.
+        assert_eq!(unsafe { libc::kill(pid as i32, libc::SIGINT) }, 0);
+    };
+    let press_q = |user: &OwnedFd, _| assert_eq!(rustix::io::write(user, b"q"), Ok(1));
+    let wait = |_: &OwnedFd, _| ();
+    for (expected, (code, shown, is_as_before)) in [
+        (0, race_on_a_terminal(&["-d", "10m"], press_q)),
+        (130, race_on_a_terminal(&["-d", "10m"], interrupt)),
+        (0, race_on_a_terminal(&["-d", "1s"], wait)),
+    ] {
+        assert_eq!(code, Some(expected), "{shown}");
+        assert!(lanes.iter().all(|part| shown.contains(part)), "{shown}");
+        let (_, after) = shown.split_once("\x1b[?1049h").unwrap_or_else(|| panic!("{shown}"));
+        let (_, after) = after.split_once("\x1b[?25h\x1b[?1049l").unwrap_or_else(|| panic!("{shown}"));
+        assert!(after.contains("ANSWERS") && !after.contains('\x1b'), "the result is on the usual screen: {after}");
+        assert!(is_as_before, "echo and lines are back");
+    }
+    let (code, shown, _) = race_on_a_terminal(&["-d", "1500ms", "--plain"], wait);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("epoll right=") && !shown.contains('\x1b'), "{shown}");
+}
+
+#[test]
+fn a_search_logs_its_windows() {
+    let directory = std::env::temp_dir().join(format!("zenlab-search.{}", std::process::id()));
+    let place = directory.display().to_string();
+    let output = zenlab(&["search", "--only", "epoll", "--slo", "p50<10ms", "-d", "1s", "-c", "4", "-o", &place]);
+    assert!([0, 4].contains(&code(&output)), "{output:?}");
+    let report: Report = serde_json::from_slice(&std::fs::read(directory.join("report.json")).unwrap()).unwrap();
+    let probes = &report.tables.iter().find(|table| table.id == "probes").unwrap().rows;
+    // The last two cells: windows that count, and that are void.
+    let windows: f64 = probes.iter().flat_map(|row| &row.cells[4..]).filter_map(|cell| cell.value).sum();
+    let answers = responses(&std::fs::read_to_string(directory.join("report.hlog")).unwrap());
+    let logged = &answers["epoll/tcp/response"];
+    assert_eq!((answers.len(), logged.len()), (1, windows as usize), "a histogram for each window");
+    assert!(logged.is_sorted_by(|(one, _), (other, _)| one < other), "{logged:?}");
+    std::fs::remove_dir_all(directory).unwrap();
 }

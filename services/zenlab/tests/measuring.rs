@@ -142,18 +142,9 @@ fn planted_work_is_found_and_a_twin_is_not_told_apart() {
     // A busy epoll server answers in 6 to 12 µs of CPU time: 4 µs more are about a third to two thirds.
     let field = [contestant("plain", &[]), contestant("slower", &["answer_delay=4us", "answer_work=spin"])];
     let lab = lab();
+    let session = bench::Session::begin(plan.seed);
     let outcome = bench::bench::run(&plan, &lab, &field, &mut |_| ()).unwrap();
-    let machine = bench::machine::describe(&lab, &bench::machine::Weather::default());
-    let run = report::Run {
-        command: String::new(),
-        version: String::new(),
-        seed: 1,
-        began: String::new(),
-        took_seconds: 0.0,
-        machine,
-        label: String::new(),
-    };
-    let report = bench::bench::report(&plan, &outcome, run);
+    let report = bench::bench::report(&plan, &outcome, session.end(&lab, "", ""));
     let ratio = |row: usize| report.tables[0].rows[row].cells[3].clone();
     let interval = ratio(2).interval.unwrap();
     assert!(interval.low > 1.1 && interval.high < 2.0, "{:?}", report.findings);

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Entrant, Plan, Progress};
+use crate::clock;
 use crate::machine::{Reading, Weather};
 use crate::stats::median;
 use crate::{Pace, Random, Slot, Usage};
@@ -76,8 +77,10 @@ impl Entrant {
     fn visit(&mut self, plan: &Plan, rate: f64, seed: u64) -> io::Result<Observation> {
         // A short slot that is not counted: the first answers after a switch pay for cold caches.
         self.crowd.slot(plan.slot / 16, Pace::Closed)?;
+        let at = clock::now();
         let (paced, used, weather) = self.slot(plan, plan.slot, Pace::poisson(rate, seed))?;
         let (closed, busy, closed_weather) = self.slot(plan, plan.slot / 2, Pace::Closed)?;
+        self.log.enter(at, &paced)?;
         self.paced.add(&paced);
         self.closed.add(&closed);
         if let Some(used) = &used {

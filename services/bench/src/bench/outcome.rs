@@ -2,10 +2,11 @@
 
 use std::io;
 
-use report::{Report, Run, SCHEMA, Validity, Verdict};
+use report::{IntervalLog, Report, Run, SCHEMA, Validity, Verdict};
 
 use super::blocks::{CurvePoint, Observation, voids};
 use super::hostile::{self, Fate};
+use super::settings::Setting;
 use super::{Entrant, IDLE, Plan, endpoint, options, tables};
 use crate::stats::{Comparison, compare};
 use crate::{Crowd, Facts, Pace, Slot, Usage};
@@ -23,6 +24,8 @@ pub struct Outcome {
     pub curves: Vec<Vec<CurvePoint>>,
     /// How client and servers shared the cores.
     pub placement: String,
+    /// How the run was made.
+    pub settings: Vec<Setting>,
     /// Whether nobody ended it early.
     pub is_complete: bool,
 }
@@ -48,6 +51,8 @@ pub struct Finding {
     pub calls: Option<f64>,
     /// What became of the friendly clients beside unfriendly ones.
     pub fates: Vec<Fate>,
+    /// The slots at the offered rate, as histograms.
+    pub log: IntervalLog,
 }
 
 /// What the claims rest on: which slots count, and what they say.
@@ -72,7 +77,7 @@ impl Outcome {
         curves: Vec<Vec<CurvePoint>>,
         placement: String,
     ) -> Self {
-        Self { rate, entrants: Vec::new(), observations, curves, placement, is_complete: false }
+        Self { rate, entrants: Vec::new(), observations, curves, placement, settings: Vec::new(), is_complete: false }
     }
 
     /// Takes in what the blocks found of an entrant.
@@ -87,6 +92,7 @@ impl Outcome {
             idle_bytes: None,
             calls: crate::calls::count(entrant.server.leader(plan.transport), &mut entrant.crowd, self.rate)?,
             fates: Vec::new(),
+            log: entrant.log.take(),
         });
         Ok(())
     }
@@ -173,7 +179,7 @@ pub fn report(plan: &Plan, outcome: &Outcome, run: Run) -> Report {
         ],
         tables: tables::tables(plan, outcome, &claims),
         charts: tables::charts(outcome, &claims),
-        logs: Vec::new(),
+        logs: outcome.entrants.iter().map(|entrant| entrant.log.clone()).collect(),
     }
 }
 

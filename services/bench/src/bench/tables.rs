@@ -1,10 +1,11 @@
 //! The findings as tables, pictures and sentences.
 
-use report::{Axis, Cell, Chart, Column, Form, Point, Row, Scale, Series, Table};
+use report::{Cell, Chart, Form, Point, Row, Scale, Series, Table};
 
 use super::hostile::{Fate, SCENARIOS};
 use super::outcome::{Claims, Finding, others};
-use super::{Outcome, Plan};
+use super::{Outcome, Plan, settings};
+use crate::sheet::{axis, column, names, word};
 use crate::stats::{Comparison, Estimate, bootstrap_median, median, pairs_for};
 
 const QUANTILES: [(f64, &str, &str); 4] =
@@ -15,23 +16,12 @@ fn cell(value: impl Into<Option<f64>>) -> Cell {
     Cell { value, interval: None, text: if value.is_none() { "—".into() } else { String::new() } }
 }
 
-fn word(text: impl Into<String>) -> Cell {
-    Cell { text: text.into(), ..Cell::default() }
-}
-
-fn column(id: &str, title: &str, unit: &str, less_is_better: Option<bool>) -> Column {
-    Column { id: id.into(), title: title.into(), unit: unit.into(), less_is_better }
-}
-
-fn axis(title: &str, unit: &str, scale: Scale, names: Vec<String>) -> Axis {
-    Axis { title: title.into(), unit: unit.into(), scale, names }
-}
-
 pub(super) fn tables(plan: &Plan, outcome: &Outcome, claims: &Claims) -> Vec<Table> {
     let mut tables = vec![cost(plan, outcome, claims), client(outcome)];
     if outcome.entrants.iter().any(|entrant| !entrant.fates.is_empty()) {
         tables.push(hostile(outcome));
     }
+    tables.push(settings::table(&outcome.settings));
     tables
 }
 
@@ -212,7 +202,7 @@ fn cpu_bars(outcome: &Outcome, claims: &Claims) -> Option<Chart> {
     let bars: Vec<(String, f64, Option<Estimate>)> = others(outcome)
         .filter_map(|(at, entrant)| middle(&claims.cpu[at]).map(|(value, found)| (entrant.name.clone(), value, found)))
         .collect();
-    let names: Vec<String> = bars.iter().map(|(name, ..)| name.clone()).collect();
+    let places = names("", bars.iter().map(|(name, ..)| name));
     let point = |(at, (_, value, found)): (usize, (String, f64, Option<Estimate>))| Point {
         x: at as f64,
         y: Some(value),
@@ -224,8 +214,8 @@ fn cpu_bars(outcome: &Outcome, claims: &Claims) -> Option<Chart> {
         id: "cpu".into(),
         title: "CPU time of the server for a question".into(),
         form: Form::Bars,
-        x: axis("", "", Scale::Linear, names),
-        y: axis("CPU time", "us", Scale::Linear, Vec::new()),
+        x: places,
+        y: axis("CPU time", "us", Scale::Linear),
         series: vec![Series { name: "CPU time".into(), points }],
         note: format!("At {:.0} questions a second for all; medians with 95 % intervals.", outcome.rate),
     })
@@ -238,7 +228,7 @@ fn forest(id: &str, title: &str, outcome: &Outcome, comparison: &Comparison) -> 
         .zip(&comparison.to_reference)
         .filter_map(|(entrant, found)| found.map(|found| (entrant.name.clone(), found)))
         .collect();
-    let names = rows.iter().map(|(name, _)| name.clone()).collect();
+    let places = names("", rows.iter().map(|(name, _)| name));
     let point = |(at, (_, found)): (usize, (String, Estimate))| Point {
         x: found.ratio(),
         y: Some(at as f64),
@@ -250,8 +240,8 @@ fn forest(id: &str, title: &str, outcome: &Outcome, comparison: &Comparison) -> 
         id: id.into(),
         title: title.into(),
         form: Form::Forest,
-        x: axis("ratio to the reference", "x", Scale::Logarithmic, Vec::new()),
-        y: axis("", "", Scale::Linear, names),
+        x: axis("ratio to the reference", "x", Scale::Logarithmic),
+        y: places,
         series: vec![Series { name: title.into(), points }],
         note: "An interval that holds 1 is no difference.".into(),
     })
@@ -267,8 +257,8 @@ fn spectrum(outcome: &Outcome) -> Chart {
         id: "spectrum".into(),
         title: format!("Response time at {:.0} questions a second", outcome.rate),
         form: Form::Spectrum,
-        x: axis("quantile", "", Scale::Linear, Vec::new()),
-        y: axis("from the planned instant", "us", Scale::Logarithmic, Vec::new()),
+        x: axis("quantile", "", Scale::Linear),
+        y: axis("from the planned instant", "us", Scale::Logarithmic),
         series: outcome
             .entrants
             .iter()
@@ -288,8 +278,8 @@ fn hockey_sticks(outcome: &Outcome) -> Chart {
         id: "latency_over_rate".into(),
         title: "p99 of the response time over the rate".into(),
         form: Form::Lines,
-        x: axis("offered rate", "/s", Scale::Linear, Vec::new()),
-        y: axis("p99 from the planned instant", "us", Scale::Logarithmic, Vec::new()),
+        x: axis("offered rate", "/s", Scale::Linear),
+        y: axis("p99 from the planned instant", "us", Scale::Logarithmic),
         series: series.collect(),
         note: "One slot for each point, one contestant after the other: shapes, no ranks.".into(),
     }

@@ -8,10 +8,10 @@ use report::{Form, Scale};
 use zen::Transport;
 
 use super::experiment::{Experiment, connect, median};
-use super::sheet::{axis, chart, figure, names, row, series, table};
 use super::{Claim, Finding, Verdict};
 use crate::driver::Options;
 use crate::pace::Pace;
+use crate::sheet::{axis, chart, figure, names, row, series, table};
 
 pub(super) const CLAIM: Claim = Claim {
     name: "cores",
@@ -89,7 +89,7 @@ fn judge(cores: usize, answers: &[Option<f64>]) -> Finding {
             "cores",
             "Answers a second when each takes 200 µs of CPU",
             Form::Bars,
-            (names("", &SUBJECTS), axis("answers", "/s", Scale::Linear)),
+            (names("", SUBJECTS), axis("answers", "/s", Scale::Linear)),
             vec![series("answers", bars)],
         )],
     }

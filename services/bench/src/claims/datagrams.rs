@@ -9,11 +9,11 @@ use serde_json::json;
 use zen::Transport;
 
 use super::experiment::{Experiment, connect, fault};
-use super::sheet::{axis, chart, figure, names, row, series, table};
 use super::{Claim, Finding, Verdict};
 use crate::driver::Options;
 use crate::lab::Server;
 use crate::pace::Pace;
+use crate::sheet::{axis, chart, figure, names, row, series, table};
 use crate::slot::Slot;
 
 pub(super) const CLAIM: Claim = Claim {

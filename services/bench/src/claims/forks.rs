@@ -8,11 +8,11 @@ use report::{Form, Scale};
 use zen::{Address, QUESTIONS, Transport};
 
 use super::experiment::{Experiment, connect, fault, measure, median};
-use super::sheet::{axis, between, chart, figure, names, row, series, table};
 use super::{Claim, Finding, Verdict};
 use crate::driver::{Life, Options};
 use crate::lab::Server;
 use crate::pace::Pace;
+use crate::sheet::{axis, between, chart, figure, names, row, series, table};
 use crate::stats::{bootstrap_median, log_ratios};
 
 pub(super) const CLAIM: Claim = Claim {
@@ -149,14 +149,14 @@ fn judge(seed: u64, cpu: &[Vec<Option<f64>>], survivors: &[usize]) -> Finding {
                 "forks",
                 "What a conversation costs the server",
                 Form::Bars,
-                (names("", &SUBJECTS), axis("CPU per conversation", "us", Scale::Linear)),
+                (names("", SUBJECTS), axis("CPU per conversation", "us", Scale::Linear)),
                 vec![series("CPU per conversation", bars)],
             ),
             chart(
                 "forks_survivors",
                 "Of fifty clients, those who are still served after one question ended in abort(3)",
                 Form::Bars,
-                (names("", &SUBJECTS), axis("clients", "", Scale::Linear)),
+                (names("", SUBJECTS), axis("clients", "", Scale::Linear)),
                 vec![series("still served", survived)],
             ),
         ],

@@ -8,11 +8,11 @@ use serde_json::json;
 use zen::Transport;
 
 use super::experiment::{Experiment, connect, median};
-use super::sheet::{axis, chart, figure, names, row, series, table};
 use super::{Claim, Finding, Verdict};
 use crate::driver::{Crowd, Life, Options};
 use crate::lab::Server;
 use crate::pace::Pace;
+use crate::sheet::{axis, chart, figure, names, row, series, table};
 
 pub(super) const CLAIM: Claim = Claim {
     name: "one_thread",
@@ -119,7 +119,7 @@ fn judge(answers: &[Vec<Option<f64>>]) -> Finding {
             "one_thread",
             "Answers a second when each costs 5 ms: of CPU, of a call that blocks, of waiting for something else",
             Form::Bars,
-            (names("", &SUBJECTS), axis("answers", "/s", Scale::Logarithmic)),
+            (names("", SUBJECTS), axis("answers", "/s", Scale::Logarithmic)),
             (0..KINDS.len()).map(bars).collect(),
         )],
     }

@@ -7,11 +7,11 @@ use report::{Form, Scale};
 use zen::Transport;
 
 use super::experiment::{Experiment, connect};
-use super::sheet::{axis, chart, figure, row, series, table};
 use super::{Claim, Finding, Verdict};
 use crate::driver::{Crowd, Life, Options};
 use crate::lab::Server;
 use crate::pace::Pace;
+use crate::sheet::{axis, chart, figure, row, series, table};
 
 pub(super) const CLAIM: Claim = Claim {
     name: "silent_client",

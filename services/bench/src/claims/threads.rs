@@ -7,11 +7,11 @@ use report::{Form, Scale};
 use zen::Transport;
 
 use super::experiment::{Experiment, connect, measure, median, most_connections};
-use super::sheet::{axis, between, chart, figure, row, series, table};
 use super::{Claim, Finding, Verdict};
 use crate::driver::Options;
 use crate::lab::Server;
 use crate::pace::Pace;
+use crate::sheet::{axis, between, chart, figure, row, series, table};
 use crate::stats::{bootstrap_median, log_ratios};
 
 pub(super) const CLAIM: Claim = Claim {

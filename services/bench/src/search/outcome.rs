@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use report::{
-    Axis, Cell, Chart, Column, Form, Interval, Point, Report, Row, Run, SCHEMA, Scale, Series, Table, Validity,
+    Cell, Chart, Form, Interval, IntervalLog, Point, Report, Row, Run, SCHEMA, Scale, Series, Table, Validity,
     Verdict as Validation,
 };
 
 use super::Plan;
 use super::probe::{Probe, Verdict};
+use crate::sheet::{axis, column, figure, word};
 
 /// What a search found of one contestant.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Outcome {
     pub limit: Limit,
     /// All that was tried.
     pub probes: Vec<Probe>,
+    /// Their windows, as histograms; none where nothing was tried.
+    pub log: Option<IntervalLog>,
 }
 
 /// The greatest rate that keeps the limit.
@@ -50,20 +53,20 @@ impl Outcome {
         match &self.limit {
             Limit::Found { rate, interval: (low, high), by } => format!(
                 "{name}: {} a second ({} to {}), limited by {by}.",
-                figure(*rate),
-                figure(*low),
-                if high.is_finite() { figure(*high) } else { "unknown".into() }
+                short(*rate),
+                short(*low),
+                if high.is_finite() { short(*high) } else { "unknown".into() }
             ),
             Limit::AtLeast(rate) => {
-                format!("{name}: at least {} a second; beyond that the client's CPU is the limit.", figure(*rate))
+                format!("{name}: at least {} a second; beyond that the client's CPU is the limit.", short(*rate))
             }
-            Limit::Below(rate) => format!("{name}: not even {} a second keeps the limit.", figure(*rate)),
+            Limit::Below(rate) => format!("{name}: not even {} a second keeps the limit.", short(*rate)),
             Limit::Inconclusive(why) => format!("{name}: inconclusive: {why}."),
         }
     }
 }
 
-fn figure(rate: f64) -> String {
+fn short(rate: f64) -> String {
     if rate >= 1000.0 { format!("{:.1}k", rate / 1000.0) } else { format!("{rate:.0}") }
 }
 
@@ -82,7 +85,7 @@ pub fn report(plan: &Plan, outcomes: &[Outcome], run: Run) -> Report {
         ],
         tables: vec![limits(&limit, outcomes), probes(plan, outcomes)],
         charts: vec![curve(plan, outcomes)],
-        logs: Vec::new(),
+        logs: outcomes.iter().filter_map(|outcome| outcome.log.clone()).collect(),
     }
 }
 
@@ -96,27 +99,22 @@ fn validity(outcomes: &[Outcome]) -> Validity {
     Validity { verdict, reasons }
 }
 
-fn column(id: &str, title: &str, unit: &str, less_is_better: Option<bool>) -> Column {
-    Column { id: id.into(), title: title.into(), unit: unit.into(), less_is_better }
-}
-
-fn value(value: f64) -> Cell {
-    Cell { value: Some(value), ..Cell::default() }
-}
-
 fn limits(limit: &str, outcomes: &[Outcome]) -> Table {
     let row = |outcome: &Outcome| {
         let (rate, by) = match &outcome.limit {
             Limit::Found { rate, interval: (low, high), by } => {
                 let interval = Interval { low: *low, high: *high, confidence: 0.95 };
-                (Cell { interval: Some(interval).filter(|_| high.is_finite()), ..value(*rate) }, (*by).to_owned())
+                (
+                    Cell { interval: Some(interval).filter(|_| high.is_finite()), ..figure(Some(*rate)) },
+                    (*by).to_owned(),
+                )
             }
-            Limit::AtLeast(rate) => (Cell { text: "or more".into(), ..value(*rate) }, "the client's CPU".into()),
-            Limit::Below(rate) => (Cell { text: format!("below {}", figure(*rate)), ..Cell::default() }, "—".into()),
-            Limit::Inconclusive(why) => (Cell { text: "inconclusive".into(), ..Cell::default() }, why.clone()),
+            Limit::AtLeast(rate) => (Cell { text: "or more".into(), ..figure(Some(*rate)) }, "the client's CPU".into()),
+            Limit::Below(rate) => (word(format!("below {}", short(*rate))), "—".into()),
+            Limit::Inconclusive(why) => (word("inconclusive"), why.clone()),
         };
-        let floor = value(outcome.floor.as_secs_f64() * 1e6);
-        Row { subject: outcome.name.clone(), cells: vec![rate, Cell { text: by, ..Cell::default() }, floor] }
+        let floor = figure(Some(outcome.floor.as_secs_f64() * 1e6));
+        Row { subject: outcome.name.clone(), cells: vec![rate, word(by), floor] }
     };
     Table {
         id: "capacity".into(),
@@ -143,14 +141,14 @@ fn probes(plan: &Plan, outcomes: &[Outcome]) -> Table {
             Verdict::Void(_) => "void",
         };
         Row {
-            subject: format!("{} {}", outcome.name, figure(probe.rate)),
+            subject: format!("{} {}", outcome.name, short(probe.rate)),
             cells: vec![
-                value(probe.rate),
-                Cell { interval, ..value(probe.share * 100.0) },
-                value(probe.quantile_us),
-                Cell { text: verdict.into(), ..Cell::default() },
-                value(probe.windows.0 as f64),
-                value(probe.windows.1 as f64),
+                figure(Some(probe.rate)),
+                Cell { interval, ..figure(Some(probe.share * 100.0)) },
+                figure(Some(probe.quantile_us)),
+                word(verdict),
+                figure(Some(probe.windows.0 as f64)),
+                figure(Some(probe.windows.1 as f64)),
             ],
         }
     };
@@ -178,13 +176,12 @@ fn curve(plan: &Plan, outcomes: &[Outcome]) -> Chart {
         let point = |probe: &&Probe| Point { x: probe.rate, y: Some(probe.quantile_us), interval: None, z: None };
         Series { name: outcome.name.clone(), points: probes.iter().map(point).collect() }
     };
-    let axis = |title: String, unit: &str, scale| Axis { title, unit: unit.into(), scale, names: Vec::new() };
     Chart {
         id: "latency_over_rate".into(),
         title: "Response time over the rate, all probes".into(),
         form: Form::Lines,
-        x: axis("offered rate".into(), "/s", Scale::Logarithmic),
-        y: axis(format!("p{} from the planned instant", plan.quantile * 100.0), "us", Scale::Logarithmic),
+        x: axis("offered rate", "/s", Scale::Logarithmic),
+        y: axis(&format!("p{} from the planned instant", plan.quantile * 100.0), "us", Scale::Logarithmic),
         series: outcomes.iter().map(series).collect(),
         note: format!("The limit is {:?}.", plan.longest),
     }

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::Search;
+use crate::clock;
 use crate::stats::batch_means;
 use crate::{Pace, Slot};
 
@@ -90,7 +91,9 @@ impl Search<'_> {
             if is_low {
                 low = self.crowd.slot(self.plan.window / 2, Pace::poisson(self.low.max(200.0).min(rate), seed))?;
             } else {
+                let at = clock::now();
                 tried = self.crowd.slot(self.plan.window, Pace::poisson(rate, seed))?;
+                self.log.enter(at, &tried)?;
             }
         }
         let lag = std::time::Duration::from_nanos(low.lag.value_at_quantile(self.plan.quantile));
@@ -98,7 +101,7 @@ impl Search<'_> {
     }
 
     fn share(&self, slot: &Slot) -> f64 {
-        let longest = crate::clock::of(self.plan.longest);
+        let longest = clock::of(self.plan.longest);
         let late = slot.response.len() - slot.response.count_between(0, longest.saturating_sub(1));
         (late + slot.unsent + slot.failed()) as f64 / slot.planned.max(1) as f64
     }

@@ -61,17 +61,22 @@ impl Screen {
 }
 
 /// At most `width` characters of a line: a wrapped line would be two.
-fn clip(line: &str, width: usize) -> String {
+pub(super) fn clip(line: &str, width: usize) -> String {
     line.chars().take(width).collect()
 }
 
+/// Columns of the terminal.
+pub fn width() -> usize {
+    size().0
+}
+
 /// Columns and rows of the terminal.
-fn size() -> (usize, usize) {
+pub(super) fn size() -> (usize, usize) {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
     size.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()))
 }
 
-fn print(text: &str) {
+pub(super) fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

@@ -4,17 +4,20 @@ use std::time::Duration;
 
 use ::bench::bench::{self, Contestant, Outcome, Plan};
 
+use super::baseline::Baselines;
 use super::field::Field;
-use super::{Output, STOP, Session, failed, progress, publish, units};
+use super::{Output, STOP, begin, command, failed, progress, publish, units};
 use crate::failure::{LIMIT, OK, Outcome as Done};
 use crate::output;
 
 /// What `bench` is told.
 ///
 /// Every architecture is visited in short slots, in a random order, again and again; what is printed are medians of ratios
-/// with 95 % intervals. Exit codes: 0 done, 1 failed, 2 usage, 3 a limit is not kept, 4 inconclusive, 130 interrupted.
+/// with 95 % intervals. Exit codes: 0 done, 1 failed, 2 usage, 3 a limit is not kept or a ratio is worse than the baseline's,
+/// 4 inconclusive, 130 interrupted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  zenlab bench\n  zenlab bench --only epoll,tokio_current_thread --pairs 120\n  \
+                        zenlab bench --save-baseline main\n  zenlab bench --baseline main\n  \
                         zenlab bench --only all --transport udp -R 2k -o out\n  zenlab bench --target old=tcp://127.0.0.1:1071")]
 pub struct Args {
     #[command(flatten)]
@@ -62,6 +65,8 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
+    baseline: Baselines,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -73,12 +78,21 @@ pub fn run(args: &Args) -> Done {
         output::say_all(&describe(&plan, &contestants));
         return Ok(OK);
     }
+    let baseline = args.baseline.load()?;
     let lab = args.field.quiet_lab()?;
-    let session = Session::begin(args.seed);
+    if let Some(baseline) = &baseline {
+        baseline.must_have(&bench::settings(&plan, &lab, &contestants))?;
+    }
+    let session = begin(args.seed);
     let outcome =
         bench::run(&plan, &lab, &contestants, &mut progress(args.output.quiet)).map_err(|error| failed(&error))?;
-    let report = bench::report(&plan, &outcome, session.run(&lab, &args.output.label));
-    let code = publish(&report, &args.output)?;
+    let report = bench::report(&plan, &outcome, session.end(&lab, &command(), &args.output.label));
+    let mut code = publish(&report, &args.output)?;
+    if let Some((lines, found)) = baseline.map(|baseline| baseline.judge(&report)).transpose()? {
+        args.output.add(&lines);
+        code = if code == OK { found } else { code };
+    }
+    args.baseline.save(&report)?;
     Ok(if code == OK && !args.keeps_limit(&outcome) { LIMIT } else { code })
 }
 

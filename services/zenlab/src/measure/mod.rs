@@ -1,18 +1,18 @@
 //! The commands that measure: who takes part, how long, and how the report leaves.
 
+mod baseline;
 pub mod bench;
 mod field;
 pub mod race;
 pub mod search;
 mod show;
+mod track;
 mod units;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
 
-use ::bench::Lab;
-use ::bench::machine::{Reading, describe};
-use report::{Report, Run, Verdict};
+use ::bench::{Lab, Session};
+use report::{Report, Verdict};
 use rustix::termios::isatty;
 
 use crate::failure::{Failure, INCONCLUSIVE, INTERRUPTED, OK};
@@ -49,6 +49,16 @@ pub struct Output {
     quiet: bool,
 }
 
+impl Output {
+    /// Prints what belongs to the result and is no part of its report: on standard error, if standard output is for a document.
+    fn add(&self, lines: &[String]) {
+        match self.format {
+            Format::Text => output::say_all(lines),
+            Format::Json | Format::Md => output::complain_all(lines),
+        }
+    }
+}
+
 /// A lab whose servers are this program, in a network of their own if that is wanted and allowed.
 ///
 /// This comes before everything that might start a thread.
@@ -58,33 +68,16 @@ pub fn open_lab(own_network: bool) -> Result<Lab, Failure> {
     Lab::open(&program, own_network).map_err(|error| Failure::runtime(format!("there is no place to measure: {error}")))
 }
 
-/// A run under way: when it began and what the machine was like.
-struct Session {
-    began: SystemTime,
-    clock: Instant,
-    reading: Reading,
-    seed: u64,
+/// Begins; from now on Ctrl-C ends the run in order, and a second one at once.
+fn begin(seed: u64) -> Session {
+    watch_for_stop();
+    Session::begin(seed)
 }
 
-impl Session {
-    /// Begins; from now on Ctrl-C ends the run in order, and a second one at once.
-    fn begin(seed: u64) -> Self {
-        watch_for_stop();
-        Self { began: SystemTime::now(), clock: Instant::now(), reading: Reading::take(), seed }
-    }
-
-    fn run(&self, lab: &Lab, label: &str) -> Run {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
-        Run {
-            command: format!("zenlab {}", arguments.join(" ")),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            seed: self.seed,
-            began: humantime::format_rfc3339_seconds(self.began).to_string(),
-            took_seconds: self.clock.elapsed().as_secs_f64(),
-            machine: describe(lab, &Reading::take().since(&self.reading)),
-            label: label.to_owned(),
-        }
-    }
+/// The command line that measures anew.
+fn command() -> String {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    format!("zenlab {}", arguments.join(" "))
 }
 
 /// Tells how far a run is, on standard error, if a person may be looking at it.

@@ -1,22 +1,26 @@
 //! `zenlab race`: all at once, for the eye.
 
-use std::io::Write;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use ::bench::race::{self, A_SHOW, Lane, Plan};
 use rustix::termios::isatty;
 
 use super::field::Field;
+use super::track::Track;
 use super::{STOP, failed, progress, units, watch_for_stop};
 use crate::failure::{INTERRUPTED, OK, Outcome as Done};
+use crate::live::Stage;
 use crate::output;
 
-/// How long the track is on the screen.
-const TRACK: usize = 50;
+/// How often there is a line for each, where nobody sees the lanes.
+const PACE: Duration = Duration::from_secs(1);
 
 /// What `race` is told.
 ///
 /// All servers are loaded at the same time. That looks good and says nothing: use `zenlab bench` to compare.
+/// On a terminal there is a lane for each, and q or Ctrl-C ends the race; elsewhere there is a line for each every second.
+/// Exit codes: 0 done or ended by q, 1 failed, 2 usage, 130 interrupted.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -24,12 +28,15 @@ pub struct Args {
     /// How long it is
     #[arg(short, long, default_value = "10s", value_parser = units::time, value_name = "TIME")]
     duration: Duration,
+    /// Lines instead of lanes, on a terminal, too
+    #[arg(long)]
+    plain: bool,
     /// Show nothing but the result
     #[arg(short, long)]
     quiet: bool,
 }
 
-/// Runs the race; the bars are on standard error if that is a terminal, the result on standard output.
+/// Runs the race and prints the result.
 pub fn run(args: &Args) -> Done {
     let contestants = args.field.contestants()?;
     let lab = args.field.lab()?;
@@ -40,58 +47,80 @@ pub fn run(args: &Args) -> Done {
         duration: args.duration,
         stop: &STOP,
     };
-    let is_shown = !args.quiet && isatty(std::io::stderr());
-    let mut is_first = true;
-    let mut show = |lanes: &[Lane]| {
-        if is_shown {
-            draw(lanes, std::mem::take(&mut is_first));
-        }
-    };
-    let mut lanes =
-        race::run(&plan, &lab, &contestants, &mut progress(args.quiet), &mut show).map_err(|error| failed(&error))?;
+    let mut view = View::new(args);
+    let lanes = race::run(&plan, &lab, &contestants, &mut progress(args.quiet), &mut |lanes| view.show(lanes));
+    let has_quit = view.close();
+    let mut lanes = lanes.map_err(|error| failed(&error))?;
     lanes.sort_by_key(|lane| std::cmp::Reverse(lane.answers));
-    let rows = lanes.iter().map(|lane| vec![lane.name.clone(), lane.answers.to_string(), lane.errors.to_string()]);
-    let head = ["NAME", "ANSWERS", "ERRORS"].map(str::to_owned).to_vec();
-    output::say_all(&output::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>()));
+    output::say_all(&output::table(&rows(&lanes)));
     output::say(A_SHOW);
-    Ok(if STOP.load(std::sync::atomic::Ordering::Relaxed) { INTERRUPTED } else { OK })
+    Ok(if STOP.load(Ordering::Relaxed) && !has_quit { INTERRUPTED } else { OK })
 }
 
-/// Draws the lanes over the last ones.
-fn draw(lanes: &[Lane], is_first: bool) {
-    let mut picture = if is_first { "\r".to_owned() } else { format!("\x1b[{}A", lanes.len() + 1) };
-    for line in picture_of(lanes) {
-        picture.push_str("\x1b[2K");
-        picture.push_str(&line);
-        picture.push('\n');
-    }
-    // A terminal that is gone sees no race.
-    let _ = std::io::stderr().write_all(picture.as_bytes());
-}
-
-/// A line for each lane, the leader at the end of the track, and what it is worth.
-fn picture_of(lanes: &[Lane]) -> Vec<String> {
-    let most = lanes.iter().map(|lane| lane.answers).max().unwrap_or(0).max(1);
-    let width = lanes.iter().map(|lane| lane.name.len()).max().unwrap_or(0);
-    let line = |lane: &Lane| {
-        let done = (lane.answers as u128 * TRACK as u128 / u128::from(most)) as usize;
-        let (run, left) = ("=".repeat(done), " ".repeat(TRACK - done));
-        format!("{:width$} |{run}>{left}| {}", lane.name, lane.answers)
+fn rows(lanes: &[Lane]) -> Vec<Vec<String>> {
+    let head = ["NAME", "ANSWERS", "P50 µs", "P99 µs", "ERRORS"].map(str::to_owned).to_vec();
+    let figure = |us: Option<f64>| us.map_or_else(|| "-".to_owned(), |us| format!("{us:.0}"));
+    let row = |lane: &Lane| {
+        let (answers, errors) = (lane.answers.to_string(), lane.errors.to_string());
+        vec![lane.name.clone(), answers, figure(lane.p50_us), figure(lane.p99_us), errors]
     };
-    lanes.iter().map(line).chain([A_SHOW.to_owned()]).collect()
+    std::iter::once(head).chain(lanes.iter().map(row)).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::{Lane, picture_of};
+/// What is seen while they run.
+struct View {
+    track: Track,
+    mode: Mode,
+    begun: Option<Instant>,
+    duration: Duration,
+    has_quit: bool,
+}
 
-    #[test]
-    fn the_leader_is_at_the_end_of_the_track() {
-        let lane = |name: &str, answers| Lane { name: name.into(), answers, errors: 0 };
-        let picture = picture_of(&[lane("a", 50), lane("bb", 100)]);
-        assert_eq!(picture[0], format!("a  |{}>{}| 50", "=".repeat(25), " ".repeat(25)));
-        assert_eq!(picture[1], format!("bb |{}>| 100", "=".repeat(50)));
-        assert!(picture[2].starts_with("a show, not a measurement"));
-        assert_eq!(picture_of(&[lane("a", 0)]).len(), 2);
+enum Mode {
+    /// The whole terminal, taken at the first frame: until then the start is told in lines.
+    Lanes(Option<Stage>),
+    /// Since when no line was printed.
+    Lines(Instant),
+    Nothing,
+}
+
+impl View {
+    fn new(args: &Args) -> Self {
+        let mode = match (args.quiet, args.plain || !isatty(std::io::stdout())) {
+            (true, _) => Mode::Nothing,
+            (false, true) => Mode::Lines(Instant::now()),
+            (false, false) => Mode::Lanes(None),
+        };
+        Self { track: Track::new(), mode, begun: None, duration: args.duration, has_quit: false }
+    }
+
+    fn show(&mut self, lanes: &[Lane]) {
+        self.track.see(lanes);
+        let begun = *self.begun.get_or_insert_with(Instant::now);
+        match &mut self.mode {
+            Mode::Lanes(stage) => {
+                if stage.is_none() {
+                    // A terminal that cannot be taken shows the result only.
+                    *stage = Stage::take().ok();
+                }
+                let Some(stage) = stage else { return };
+                if stage.heard(b'q') {
+                    self.has_quit = true;
+                    STOP.store(true, Ordering::Relaxed);
+                }
+                let (gone, all) = (begun.elapsed().as_secs_f64(), self.duration.as_secs_f64());
+                stage.draw(&self.track.picture(&format!("{gone:.1} s of {all:.1} s · q or Ctrl-C ends the race")));
+            }
+            Mode::Lines(last) if last.elapsed() >= PACE => {
+                *last = Instant::now();
+                output::say_all(&self.track.plain());
+            }
+            Mode::Lines(_) | Mode::Nothing => {}
+        }
+    }
+
+    /// Gives the terminal back; says whether q ended the race.
+    fn close(self) -> bool {
+        self.has_quit
     }
 }

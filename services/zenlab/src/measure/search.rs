@@ -5,7 +5,7 @@ use std::time::Duration;
 use ::bench::search::{self, Limit, Plan};
 
 use super::field::Field;
-use super::{Output, STOP, Session, failed, progress, publish, units};
+use super::{Output, STOP, begin, command, failed, progress, publish, units};
 use crate::failure::{LIMIT, OK, Outcome as Done};
 use crate::output;
 
@@ -59,10 +59,10 @@ pub fn run(args: &Args) -> Done {
         return Ok(OK);
     }
     let lab = args.field.quiet_lab()?;
-    let session = Session::begin(args.seed);
+    let session = begin(args.seed);
     let outcomes =
         search::run(&plan, &lab, &contestants, &mut progress(args.output.quiet)).map_err(|error| failed(&error))?;
-    let report = search::report(&plan, &outcomes, session.run(&lab, &args.output.label));
+    let report = search::report(&plan, &outcomes, session.end(&lab, &command(), &args.output.label));
     let code = publish(&report, &args.output)?;
     let does = |limit: &Limit, least: f64| match limit {
         Limit::Found { rate, .. } => *rate >= least,
