@@ -1,7 +1,7 @@
 //! The lean client: one thread, one epoll set, no lock and no allocation for a question.
 //!
-//! What makes a generator dear is avoided: each batch of answers costs one wake-up, each question one write and one read, and
-//! clocks are read once for a wake-up and once for a write. A stream may have several questions on the way (answers come in
+//! What makes a generator dear is avoided: each batch of answers costs one wake-up, each question one write and one read, a
+//! stream's event comes once (edge-triggered epoll), and clocks are read once for a wake-up and once for a write. A stream may have several questions on the way (answers come in
 //! order); a datagram carries no number, so the socket is the number: one question each, and a socket whose answer did not
 //! come is replaced, so that a late answer cannot be taken for the next one.
 
@@ -20,7 +20,7 @@ use std::time::Duration;
 use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
-use zen::Endpoint;
+use zen::{Endpoint, Transport};
 
 use crate::clock;
 use crate::pace::{Pace, Schedule};
@@ -86,11 +86,16 @@ pub struct Crowd {
     script: Script,
     epoll: OwnedFd,
     timer: OwnedFd,
+    /// What an idle socket is watched for. A stream's events come once for each arrival (edge-triggered), which spares the
+    /// kernel a second look at each; of datagrams there may be one more than was read.
+    hearing: epoll::EventFlags,
     /// When the timer fires.
     armed: u64,
     members: Vec<Member>,
     /// Who may be asked next, once for each question, longest idle first (open loops only).
     free: VecDeque<u32>,
+    /// Who may ask how much again after a batch of answers (closed loops only).
+    again: Vec<(u32, usize)>,
     /// Who failed and rests until the next sweep.
     resting: Vec<u32>,
     buffer: Vec<u8>,
@@ -126,9 +131,11 @@ impl Crowd {
             script: Script::new(options.depth),
             epoll,
             timer,
+            hearing: hearing(endpoint.transport),
             armed: 0,
             members: (0..connections).map(|_| Member::default()).collect(),
             free: VecDeque::new(),
+            again: Vec::new(),
             resting: Vec::new(),
             buffer: vec![0; 4096.max(options.depth * 16)],
             outstanding: 0,
@@ -193,6 +200,7 @@ impl Crowd {
 
     fn ask(&mut self, run: &mut Run) -> io::Result<()> {
         self.free.clear();
+        self.again.clear();
         self.resting.clear();
         let everybody = 0..self.members.len() as u32;
         if run.schedule.is_some() {
@@ -274,7 +282,19 @@ impl Crowd {
             let epoll::Event { data, flags } = *event;
             self.happened(data.u64(), flags, run);
         }
+        self.ask_again(run);
         Ok(events.len())
+    }
+
+    /// Lets those ask again who were answered: after all of the batch was read, so that the server finds more at once.
+    fn ask_again(&mut self, run: &mut Run) {
+        let mut again = std::mem::take(&mut self.again);
+        for (index, count) in again.drain(..) {
+            // A closed loop plans nothing: what counts is when the question is written.
+            self.give(index, count, run.stamp, run);
+        }
+        // With its memory, for the next batch.
+        self.again = again;
     }
 
     fn arm(&mut self, alarm: u64) -> io::Result<()> {
@@ -300,6 +320,7 @@ impl Crowd {
         for index in std::mem::take(&mut self.resting) {
             self.wake(index, run);
         }
+        self.ask_again(run);
     }
 
     /// Connects whoever holds a connection and has none. Gives how many have none after `patience`.
@@ -347,6 +368,14 @@ impl Run {
     fn new(begin: u64, end: u64, pace: Pace) -> Self {
         let schedule = Schedule::new(pace, begin, end);
         Self { slot: Slot::new(), schedule, end, is_sending: true, stamp: begin, swept: begin }
+    }
+}
+
+fn hearing(transport: Transport) -> epoll::EventFlags {
+    if transport.is_stream() {
+        epoll::EventFlags::IN | epoll::EventFlags::RDHUP | epoll::EventFlags::ET
+    } else {
+        epoll::EventFlags::IN
     }
 }
 

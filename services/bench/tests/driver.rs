@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bench::{Crowd, Life, Options, Pace, Slot};
-use support::{every, pausing, right, stalled, tcp, udp};
+use support::{brief, every, pausing, right, stalled, tcp, udp};
 use zen::Endpoint;
 
 const MS: Duration = Duration::from_millis(1);
@@ -137,6 +137,13 @@ fn closed_connections_are_errors_and_are_made_anew() {
     let server = tcp(every(5, |_| Vec::new()));
     let slot = load(&server, 2, Options::default(), 200 * MS, Pace::Closed);
     assert!(slot.error > 1 && slot.ok >= slot.error && slot.connects > 1, "{slot:?}");
+}
+
+#[test]
+fn an_end_that_comes_with_an_answer_is_seen_before_the_next_question() {
+    let slot = load(&brief(), 1, Options::default(), 500 * MS, Pace::even(40.0));
+    faultless(&slot);
+    assert!(slot.connects >= slot.ok - 1, "{slot:?}");
 }
 
 #[test]

@@ -5,12 +5,15 @@ use std::os::fd::OwnedFd;
 
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::script::KINDS;
 use super::socket::{self, Opened};
 use super::{Crowd, Life, Run};
 use crate::clock;
+
+/// What says that a stream has ended, or ends behind what can be read.
+const ENDS: epoll::EventFlags = epoll::EventFlags::RDHUP.union(epoll::EventFlags::HUP).union(epoll::EventFlags::ERR);
 
 /// How far a client's socket is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -125,10 +128,8 @@ impl Crowd {
         let opened = self.place.open();
         let member = &mut self.members[index as usize];
         let (socket, phase, flags) = match opened {
-            Ok(Opened::Ready(socket)) => (socket, Phase::Connected, epoll::EventFlags::IN),
-            Ok(Opened::Connecting(socket)) => {
-                (socket, Phase::Connecting, epoll::EventFlags::IN | epoll::EventFlags::OUT)
-            }
+            Ok(Opened::Ready(socket)) => (socket, Phase::Connected, self.hearing),
+            Ok(Opened::Connecting(socket)) => (socket, Phase::Connecting, self.hearing | epoll::EventFlags::OUT),
             Ok(Opened::Later) => return self.resting.push(index),
             Err(_) => {
                 run.slot.connect_errors += 1;
@@ -176,7 +177,7 @@ impl Crowd {
             Err(Errno::AGAIN) => {
                 member.phase = Phase::Blocked;
                 member.since = clock::now();
-                self.watch(index, epoll::EventFlags::IN | epoll::EventFlags::OUT);
+                self.watch(index, self.hearing | epoll::EventFlags::OUT);
             }
             // A part of a few questions is never refused by a stream that took the others.
             _ => self.fail(index, Failure::Broken, run),
@@ -209,24 +210,36 @@ impl Crowd {
                 run.slot.connects += 1;
             }
             member.phase = Phase::Connected;
-            self.watch(index, epoll::EventFlags::IN);
+            self.watch(index, self.hearing);
             self.flush(index, run);
         }
-        if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
-            self.read(index, run);
+        let is_over = flags.intersects(ENDS);
+        if is_over || flags.contains(epoll::EventFlags::IN) {
+            self.read_all(index, is_over, run);
         }
     }
 
-    fn read(&mut self, index: u32, run: &mut Run) {
-        let Some(socket) = self.members[index as usize].socket.as_ref() else { return };
+    /// Reads what is there. A stream's event comes once, so nothing may be left: neither bytes beyond a full buffer nor an end
+    /// that is known to follow.
+    fn read_all(&mut self, index: u32, is_over: bool, run: &mut Run) {
+        while self.read(index, run).is_some_and(|count| is_over || count == self.buffer.len()) {}
+    }
+
+    /// One recv(2); how many bytes of a stream it gave, none if that was all.
+    fn read(&mut self, index: u32, run: &mut Run) -> Option<usize> {
+        let socket = self.members[index as usize].socket.as_ref()?;
         let is_stream = self.place.transport.is_stream();
-        match rustix::io::read(socket, &mut self.buffer[..]) {
-            Ok(0) if is_stream => self.fail(index, Failure::Broken, run),
-            Ok(count) if is_stream => self.heard(index, count, run),
-            Ok(count) => self.received(index, count, run),
+        match recv(socket, &mut self.buffer[..], RecvFlags::empty()) {
+            Ok((0, _)) if is_stream => self.fail(index, Failure::Broken, run),
+            Ok((count, _)) if is_stream => {
+                self.heard(index, count, run);
+                return Some(count);
+            }
+            Ok((count, _)) => self.received(index, count, run),
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => self.fail(index, Failure::Broken, run),
         }
+        None
     }
 
     /// Bytes of a stream.
@@ -281,12 +294,16 @@ impl Crowd {
         let done = if self.options.depth == 1 { run.stamp } else { clock::now() };
         let member = &mut self.members[index as usize];
         let is_open_loop = run.schedule.is_some();
-        for (planned, written) in member.asked.drain(..count) {
-            run.slot.service.saturating_record(done.saturating_sub(written).max(1));
+        for together in member.asked.make_contiguous()[..count].chunk_by(|one, other| one.1 == other.1) {
+            let (_, written) = together[0];
+            run.slot.service.saturating_record_n(done.saturating_sub(written).max(1), together.len() as u64);
             if is_open_loop {
-                run.slot.response.saturating_record(done.saturating_sub(planned).max(1));
+                for (planned, _) in together {
+                    run.slot.response.saturating_record(done.saturating_sub(*planned).max(1));
+                }
             }
         }
+        member.asked.drain(..count);
         member.first = ((member.first as usize + count) % KINDS) as u8;
         member.served += count as u32;
         self.outstanding -= count;
@@ -316,7 +333,7 @@ impl Crowd {
         if run.schedule.is_some() {
             self.free.extend(std::iter::repeat_n(index, count));
         } else {
-            self.give(index, count, clock::now(), run);
+            self.again.push((index, count));
         }
     }
 

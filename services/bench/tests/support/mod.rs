@@ -50,6 +50,21 @@ pub fn udp(replies: impl Fn(&'static str) -> Vec<Vec<u8>> + Send + 'static) -> E
     endpoint(Transport::Udp, address)
 }
 
+/// Answers one question of each connection and closes it at once: the end comes with the answer.
+pub fn brief() -> Endpoint {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    start(move || {
+        for mut client in listener.incoming().flatten() {
+            let mut buffer = [0; 64];
+            if let Ok(count @ 1..) = client.read(&mut buffer) {
+                let _ = client.write_all(answer_to(&buffer[..count]).as_bytes());
+            }
+        }
+    });
+    endpoint(Transport::Tcp, address)
+}
+
 /// Takes no client from its queue.
 pub fn stalled() -> (Endpoint, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
