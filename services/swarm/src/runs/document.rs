@@ -93,11 +93,15 @@ impl Known<'_> {
     fn command(&self) -> String {
         let scenario = &self.run.scenario;
         let targets: Vec<&str> = self.seen.iter().map(|seen| seen.target.as_str()).collect();
-        let mut command = format!("zenlab runs start {} --targets {}", scenario.name, targets.join(","));
-        if scenario.clients.stages.is_empty() {
-            command += &format!(" --rate {}", scenario.rate);
-        }
-        command + &format!(" --duration {}s --seed {} --follow", scenario.seconds(), scenario.clients.seed)
+        let rate =
+            if scenario.clients.stages.is_empty() { format!(" --rate {}", scenario.rate) } else { String::new() };
+        format!(
+            "zenlab runs start {} --targets {}{rate} --duration {}s --seed {} --follow",
+            scenario.name,
+            targets.join(","),
+            scenario.seconds(),
+            scenario.clients.seed
+        )
     }
 
     fn validity(&self) -> Validity {
@@ -295,13 +299,12 @@ fn sentence(seen: &Snapshot, durations: &Durations) -> String {
     if ledger.planned == 0 {
         return format!("{}: nobody should have asked anything.", seen.target);
     }
-    let part = 100.0 * ledger.ok() as f64 / ledger.planned as f64;
-    let mut text =
-        format!("{}: {} of {} questions got the right answer ({part:.1} %)", seen.target, ledger.ok(), ledger.planned);
-    if let Some((half, most)) = durations.response(0.5).zip(durations.response(0.99)) {
-        text += &format!(", half of them within {}, 99 % within {}", time(half), time(most));
-    }
-    text + "."
+    let (right, planned) = (ledger.ok(), ledger.planned);
+    let part = 100.0 * right as f64 / planned as f64;
+    let times = durations.response(0.5).zip(durations.response(0.99)).map_or(String::new(), |(half, most)| {
+        format!(", half of them within {}, 99 % within {}", time(half), time(most))
+    });
+    format!("{}: {right} of {planned} questions got the right answer ({part:.1} %){times}.", seen.target)
 }
 
 fn does_not_show() -> Vec<String> {

@@ -82,7 +82,9 @@ impl Record {
     pub fn close(&self, tallies: &[Tally], run_began: Instant) -> Vec<Vec<Interval>> {
         let mut notes = self.notes();
         notes.end_interval(tallies, run_began, Instant::now());
-        tallies.iter().for_each(|tally| tally.lock().window = None);
+        for tally in tallies {
+            tally.lock().window = None;
+        }
         std::mem::take(&mut notes.intervals)
     }
 
