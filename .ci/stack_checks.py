@@ -216,7 +216,10 @@ def scenario(stack):
     plan = lambda: ask(SWARM + "/api/v1/plan")[1]["steady_rate"]
     assert plan() == 12.0, plan()
     wait_for("the plan to be as it was", lambda: plan() != 12.0)
-    return ask(location)[1]["state"]
+    wait_for("the run's report", lambda: ask(location + "/report.json")[0] == 200)
+    report = ask(location + "/report.json")[1]
+    assert report["tables"][0]["rows"] and any("cancelled" in reason for reason in report["validity"]["reasons"]), report["validity"]
+    return f"{ask(location)[1]['state']}, with a report of {len(report['charts'])} pictures"
 
 
 def every_panel(stack):

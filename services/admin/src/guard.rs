@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, UPGRADE};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use subtle::ConstantTimeEq;
 
 use crate::Problem;
@@ -93,7 +93,7 @@ fn without_port(host: &str) -> &str {
 
 fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
     let is = |name: &str, value: &str| headers.get(name).is_some_and(|found| found == value);
-    if headers.contains_key(ORIGIN) {
+    if headers.get(ORIGIN).is_some_and(|origin| !is_own(origin, headers)) {
         return Err(forbidden("origin", "a page of another origin may not ask"));
     }
     if is("sec-fetch-site", "cross-site") || is("sec-fetch-mode", "no-cors") {
@@ -103,6 +103,14 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
         return Err(forbidden("upgrade", "there is no other protocol here"));
     }
     Ok(())
+}
+
+/// Whether an origin is that of our own pages: of the host, port included, that is being asked, which has been checked before.
+fn is_own(origin: &HeaderValue, headers: &HeaderMap) -> bool {
+    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), headers.get(HOST).map(HeaderValue::to_str)) else {
+        return false;
+    };
+    origin.strip_prefix("http://").is_some_and(|from| from.eq_ignore_ascii_case(host))
 }
 
 fn forbidden(slug: &'static str, detail: impl Into<String>) -> Problem {

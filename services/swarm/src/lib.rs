@@ -18,6 +18,8 @@
 mod api;
 mod client;
 mod engine;
+mod exact;
+mod expectation;
 mod kinds;
 mod metrics;
 mod plan;

@@ -3,13 +3,21 @@
 //! A run does not change the plan: while it is on, it loads its targets instead of the plan, and nobody is in the spotlight.
 //! Afterwards the plan holds as it does then.
 
+mod document;
+mod record;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use report::Report;
+
+use crate::expectation::Finding;
 use crate::plan::{Load, Source, Target};
 use crate::scenario::{Scenario, endpoint};
 use crate::tally::{Ledger, Snapshot, Tally};
+use document::{Durations, Known};
+use record::Record;
 
 /// Runs that are remembered.
 const REMEMBERED: usize = 32;
@@ -80,18 +88,40 @@ pub(crate) struct Run {
     /// In seconds since the Unix epoch.
     pub started: f64,
     state: Mutex<State>,
+    record: Record,
     /// What was seen, once the books are closed.
-    results: Mutex<Option<Vec<Snapshot>>>,
+    results: Mutex<Option<Arc<Results>>>,
+}
+
+/// What is kept of a run that has ended.
+#[derive(Debug)]
+pub(crate) struct Results {
+    /// The books of each target.
+    pub snapshots: Vec<Snapshot>,
+    /// What became of each expectation that can be checked.
+    pub expectations: Vec<Finding>,
+    /// All of it, to be shown.
+    pub report: Report,
+}
+
+impl Results {
+    /// Whether everything was as expected; none if nothing was expected that can be checked.
+    pub fn is_as_expected(&self) -> Option<bool> {
+        (!self.expectations.is_empty()).then(|| self.expectations.iter().all(|finding| finding.holds))
+    }
 }
 
 impl Run {
     fn new(id: u64, scenario: Scenario, places: Vec<usize>) -> Self {
+        let tallies: Vec<Tally> = places.iter().map(|_| Tally::default()).collect();
+        let began = Instant::now();
         Self {
             id,
+            record: Record::new(scenario.seconds(), &tallies, began),
             scenario,
-            tallies: places.iter().map(|_| Tally::default()).collect(),
+            tallies,
             places,
-            began: Instant::now(),
+            began,
             started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
             state: Mutex::new(State::Running),
             results: Mutex::new(None),
@@ -136,17 +166,37 @@ impl Run {
 
     /// What was seen at each of its targets.
     pub fn snapshots(&self, targets: &[Target]) -> Vec<Snapshot> {
-        if let Some(results) = self.results.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            return results.clone();
+        if let Some(results) = self.results() {
+            return results.snapshots.clone();
         }
         let transport = self.scenario.over().label();
         self.places.iter().map(|&at| self.tally(at).snapshot(&targets[at].name, transport)).collect()
     }
 
+    /// What is known of it, once its books are closed.
+    pub fn results(&self) -> Option<Arc<Results>> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Keeps what was seen, and forgets each single duration: those take room.
-    fn close(&self, targets: &[Target]) {
-        let results = self.snapshots(targets);
-        *self.results.lock().unwrap_or_else(PoisonError::into_inner) = Some(results);
+    fn close(&self, targets: &[Target], why: Why) {
+        let snapshots = self.snapshots(targets);
+        let expectations: Vec<Finding> = self
+            .scenario
+            .expectations()
+            .flat_map(|expectation| expectation.look(&snapshots).collect::<Vec<_>>())
+            .collect();
+        let known = Known {
+            run: self,
+            why,
+            seen: &snapshots,
+            durations: self.tallies.iter().map(|tally| Durations::of(&tally.lock())).collect(),
+            intervals: self.record.close(&self.tallies, self.began),
+            expectations: &expectations,
+        };
+        let report = known.report();
+        let results = Results { snapshots, expectations, report };
+        *self.results.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(results));
         self.tallies.iter().for_each(Tally::forget_durations);
     }
 
@@ -173,7 +223,7 @@ impl Run {
         let books = self.books();
         let is_at_rest = books.in_flight == 0 && books.waiting == 0 && since.elapsed() > SETTLING;
         if is_at_rest || since.elapsed() > answers_take + PATIENCE {
-            self.close(targets);
+            self.close(targets, why);
             *self.lock() = State::Ended(since, why);
         }
     }
@@ -237,8 +287,12 @@ impl Runs {
     }
 
     /// Ends the run whose time is over, and closes the books of the one that has ended; whether loads have changed.
-    pub fn look(&self, targets: &[Target], answers_take: Duration) -> bool {
+    /// `is_saturated` says whether the swarm itself is the limit now.
+    pub fn look(&self, targets: &[Target], answers_take: Duration, is_saturated: bool) -> bool {
         let Some(run) = self.kept().runs.back().cloned() else { return false };
+        if !matches!(run.state(), State::Ended(..)) {
+            run.record.look(&run.tallies, run.began, is_saturated);
+        }
         run.settle(targets, answers_take);
         let is_over = run.state() == State::Running && run.elapsed().as_secs_f64() >= run.scenario.seconds();
         is_over && self.end(&run, Why::Finished)

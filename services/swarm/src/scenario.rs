@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use zen::{Endpoint, Transport};
 
+use crate::expectation::Expectation;
 use crate::plan::form::{self, within};
 use crate::plan::{Clients, MOST_RATE, PlanError, Target, ceilings, known};
 use crate::population::Population;
@@ -21,6 +22,9 @@ pub struct Scenario {
     pub summary: String,
     /// What should be seen, and at whom, in one sentence.
     pub expectation: String,
+    /// The same as far as it can be checked: each is `TARGET FIGURE < NUMBER`, or `>`. FIGURE is `right_percent`,
+    /// `failed_percent`, `timeout_percent`, `p50_ms` or `p99_ms`; the target `each` means every one.
+    pub expect: Vec<String>,
     /// Over which transport its clients come: `tcp`, `udp`, `unix` or `unixgram`.
     pub transport: String,
     /// Whom it loads; empty means everybody who has the transport.
@@ -85,15 +89,23 @@ impl Scenario {
         paths.sort();
         let mut scenarios: Vec<Self> = Vec::new();
         for path in paths {
-            let wrong = |why: String| format!("the scenario {}: {why}", path.display());
-            let text = fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
-            let scenario = Self::from_toml(&text).map_err(wrong)?;
+            let scenario = Self::of_file(&path)?;
             if scenarios.iter().any(|other| other.name == scenario.name) {
-                return Err(wrong(format!("there is another one with the name {:?}", scenario.name)));
+                let (path, name) = (path.display(), &scenario.name);
+                return Err(format!("the scenario {path}: there is another one with the name {name:?}"));
             }
             scenarios.push(scenario);
         }
         Ok(scenarios)
+    }
+
+    /// The one of a file.
+    ///
+    /// # Errors
+    /// That it cannot be read, or what is wrong with it.
+    pub fn of_file(path: &Path) -> Result<Self, String> {
+        let wrong = |why: String| format!("the scenario {}: {why}", path.display());
+        Self::from_toml(&fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?).map_err(wrong)
     }
 
     /// The scenario that a TOML text describes. What it does not say is as usual, but it must say who asks.
@@ -119,6 +131,7 @@ impl Scenario {
             name: String::new(),
             summary: String::new(),
             expectation: String::new(),
+            expect: Vec::new(),
             transport: Transport::Tcp.label().into(),
             targets: Vec::new(),
             duration_seconds: 30.0,
@@ -128,7 +141,10 @@ impl Scenario {
     }
 
     /// The scenario that a whole document is.
-    fn from_json(document: Value) -> Result<Self, PlanError> {
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub(crate) fn from_json(document: Value) -> Result<Self, PlanError> {
         form::check(&document, &json!(Self::usual()), "")?;
         let scenario: Self = serde_json::from_value(document)
             .map_err(|error| PlanError { pointer: String::new(), sentence: format!("this is no scenario: {error}") })?;
@@ -161,10 +177,22 @@ impl Scenario {
                 return Err(PlanError { pointer: format!("/{member}"), sentence });
             }
         }
+        for (at, text) in self.expect.iter().enumerate() {
+            text.parse::<Expectation>().map_err(|why| PlanError {
+                pointer: format!("/expect/{at}"),
+                sentence: format!("`expect[{at}]` = {why}"),
+            })?;
+        }
         within("/rate", self.rate, 0.0, MOST_RATE)?;
         self.clients.check("")?;
         let least = if self.clients.stages.trim().is_empty() { 0.5 } else { 0.0 };
         within("/duration_seconds", self.duration_seconds, least, LONGEST)
+    }
+
+    /// What it expects, as far as that can be checked.
+    pub(crate) fn expectations(&self) -> impl Iterator<Item = Expectation> + '_ {
+        // Each was understood when the scenario was made.
+        self.expect.iter().filter_map(|text| text.parse().ok())
     }
 
     /// Over which transport its clients come.

@@ -233,7 +233,7 @@ impl Shared {
                 }
             }
             let answers_take = Duration::from_secs_f64(self.plan().0.timeout_seconds);
-            if self.runs.look(&self.targets, answers_take) {
+            if self.runs.look(&self.targets, answers_take, self.is_saturated()) {
                 self.changes.fetch_add(1, Ordering::AcqRel);
             }
             thread::sleep(LOOK);

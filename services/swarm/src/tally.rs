@@ -3,8 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
+
+use crate::exact::Exact;
 
 /// Upper bounds of the histograms that Prometheus gets, in nanoseconds: 1, 1.5, 2, 3, 5 and 7 times each power of ten from
 /// ten microseconds to ten seconds.
@@ -114,34 +115,6 @@ impl Ledger {
     }
 }
 
-/// The longest duration that quantiles tell from longer ones, in nanoseconds.
-const LONGEST: u64 = 60_000_000_000;
-
-/// Durations, exact to three digits, in nanoseconds. It grows with the longest duration seen, 111 kB for a minute at the most,
-/// so that an endpoint that nobody asks costs nothing.
-#[derive(Debug, Clone)]
-pub(crate) struct Exact(Histogram<u32>);
-
-impl Default for Exact {
-    fn default() -> Self {
-        Self(Histogram::new(3).unwrap_or_else(|_| unreachable!("three digits are allowed")))
-    }
-}
-
-impl Exact {
-    /// Counts one duration; more than a minute counts as a minute.
-    pub fn record(&mut self, time: Duration) {
-        let ns = (time.as_nanos() as u64).clamp(1, LONGEST);
-        // It has just been made to fit.
-        let _ = self.0.record(ns);
-    }
-
-    /// In nanoseconds; none if nothing was counted.
-    pub fn quantile(&self, q: f64) -> Option<f64> {
-        (!self.0.is_empty()).then(|| self.0.value_at_quantile(q) as f64)
-    }
-}
-
 /// Durations, counted for Prometheus and kept exactly for quantiles.
 #[derive(Debug, Clone)]
 pub(crate) struct Times {
@@ -168,13 +141,13 @@ impl Times {
     }
 
     /// A quantile of the last period, or of the present one while there is no other, in microseconds.
-    fn quantile(&self, q: f64) -> Option<f64> {
+    pub fn quantile(&self, q: f64) -> Option<f64> {
         self.last.quantile(q).or_else(|| self.recent.quantile(q)).map(|ns| ns / 1e3)
     }
 
     fn renew(&mut self) {
         std::mem::swap(&mut self.recent, &mut self.last);
-        self.recent.0.reset();
+        self.recent.reset();
     }
 }
 
@@ -202,7 +175,7 @@ pub(crate) struct Seen {
     pub duplicates: u64,
     /// Datagrams that came after they had been given up.
     pub late_answers: u64,
-    /// The spotlight's present window.
+    /// The present window of the spotlight, or interval of a run.
     pub window: Option<Window>,
     period: Period,
 }
@@ -216,7 +189,7 @@ struct Period {
     rate: Option<f64>,
 }
 
-/// A part of a spotlight's turn.
+/// A part of a spotlight's turn, or of a run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Window {
     /// Responses, of those who have a schedule.

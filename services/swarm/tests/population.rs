@@ -3,19 +3,15 @@
 
 mod support;
 
-use std::collections::HashSet;
 use std::io::{Read, Write};
-use std::net::{IpAddr, TcpStream};
-use std::sync::Mutex;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use support::{
-    answer_by, answer_right, ask, converse, count, honest, light, metric, metrics, read, right, start, tcp, udp,
-    wait_for, wait_for_snapshot, wait_until,
+    ask, converse, count, honest, light, metric, metrics, read, right, start, tcp, udp, wait_for, wait_for_snapshot,
+    wait_until,
 };
-use swarm::{Kind, Ledger, Outcome, Plan, Population, Service};
+use swarm::{Kind, Ledger, Outcome, Plan, Population};
 
 /// A client of this kind at a server; waits for as many ends of questions, and gives the books.
 fn watch(serve: fn(TcpStream), kind: Kind, ends: u64, change: impl FnOnce(&mut Plan)) -> Ledger {
@@ -175,72 +171,6 @@ fn an_idler_says_nothing_and_comes_again() {
 }
 
 #[test]
-fn a_pipeliner_asks_before_it_is_answered_and_stamps_each_reply() {
-    // Four questions must have come before there is any answer; then an answer every 20 ms.
-    let waits_for_four = |mut client: TcpStream| {
-        let mut said = Vec::new();
-        let mut buffer = [0; 256];
-        while let Ok(bytes) = client.read(&mut buffer)
-            && bytes > 0
-        {
-            said.extend_from_slice(&buffer[..bytes]);
-            if said.split(|byte| *byte == b'?').count() <= 4 {
-                continue;
-            }
-            for question in std::mem::take(&mut said).split_inclusive(|byte| *byte == b'?') {
-                thread::sleep(Duration::from_millis(20));
-                if client.write_all(right(question).as_bytes()).is_err() {
-                    return;
-                }
-            }
-        }
-    };
-    let service = start(tcp(waits_for_four), |plan| {
-        plan.timeout_seconds = 20.0;
-        light(plan, Kind::Pipeliner, 2000.0, 1);
-        plan.spotlight.clients.pipeline = 4;
-    });
-    wait_for(&service, "answers", |ledger| ledger.ok() >= 40);
-    let text = metrics(&service);
-    let of = |series: &str| read(&text, &format!("zen_swarm_service_duration_seconds_{series}")).unwrap();
-    let labels = "architecture=\"known\",transport=\"tcp\"";
-    let all = of(&format!("count{{{labels}}}"));
-    let slow = all - of(&format!("bucket{{{labels},le=\"0.05\"}}"));
-    assert!(slow >= all / 2.0 - 4.0, "two of each four waited for two others: {slow} of {all}");
-    let snapshot = wait_for_snapshot(&service, "four on their way", |snapshot| snapshot.ledger.in_flight == 4);
-    assert_eq!((snapshot.connections, snapshot.ledger.failed()), (1, 0), "{snapshot:?}");
-    let ledger = service.stop();
-    assert!(ledger.is_balanced(), "{ledger:?}");
-}
-
-#[test]
-fn what_stands_behind_a_wrong_answer_is_accounted_for() {
-    // The second answer on each connection is a wrong one.
-    let second_is_wrong = |mut client: TcpStream| {
-        let mut buffer = [0; 1024];
-        let mut asked = 0;
-        while let Ok(bytes) = client.read(&mut buffer)
-            && bytes > 0
-        {
-            for question in buffer[..bytes].split_inclusive(|byte| *byte == b'?') {
-                asked += 1;
-                let answer = if asked == 2 { "Maybe." } else { right(question) };
-                if client.write_all(answer.as_bytes()).is_err() {
-                    return;
-                }
-            }
-        }
-    };
-    let service = start(tcp(second_is_wrong), |plan| {
-        light(plan, Kind::Pipeliner, 400.0, 1);
-        (plan.spotlight.clients.arrivals, plan.spotlight.clients.burst) = (swarm::Arrivals::Burst, 6);
-    });
-    wait_for(&service, "what stands behind", |ledger| count(ledger, Outcome::Error) >= 10 && ledger.wrong() >= 10);
-    let ledger = service.stop();
-    assert!(ledger.is_balanced() && ledger.ok() >= 10, "{ledger:?}");
-}
-
-#[test]
 fn all_kinds_together_keep_the_books_balanced_while_their_weights_change() {
     let service = start(tcp(honest), |plan| {
         light(plan, Kind::Churner, 600.0, 24);
@@ -287,134 +217,4 @@ fn datagrams_are_asked_by_the_kinds_that_can() {
     assert_eq!((ok(Kind::Trickler), ok(Kind::HalfCloser)), (0.0, 0.0));
     assert!(ok(Kind::Steady) >= 30.0);
     assert_eq!(service.stop().failed(), 0);
-}
-
-#[test]
-fn a_connection_is_asked_as_often_as_it_should_be_and_no_more() {
-    static MOST: AtomicU64 = AtomicU64::new(0);
-    let watch = |client: TcpStream| {
-        answer_by(client, |asked, right| {
-            MOST.fetch_max(asked as u64 + 1, Ordering::Relaxed);
-            Some(right.into())
-        });
-    };
-    for kind in [Kind::Churner, Kind::Steady] {
-        let service = start(tcp(watch), |plan| {
-            light(plan, kind, 200.0, 2);
-            plan.spotlight.clients.requests_per_connection = 2;
-        });
-        wait_for(&service, "answers", |ledger| ledger.ok() >= 40);
-        let ledger = service.stop();
-        assert_eq!((MOST.swap(0, Ordering::Relaxed), ledger.failed()), (2, 0), "{}: {ledger:?}", kind.label());
-    }
-}
-
-#[test]
-fn a_connection_is_closed_when_it_is_old_and_never_in_a_question() {
-    static CLOSED: AtomicU64 = AtomicU64::new(0);
-    let watch = |client: TcpStream| {
-        answer_right(client);
-        CLOSED.fetch_add(1, Ordering::Relaxed);
-    };
-    let service = start(tcp(watch), |plan| {
-        light(plan, Kind::Steady, 100.0, 2);
-        plan.spotlight.clients.connection_lifetime_seconds = 0.2;
-    });
-    wait_until("old connections", || (CLOSED.load(Ordering::Relaxed) >= 6).then_some(()));
-    let ledger = service.stop();
-    assert!(ledger.failed() == 0 && ledger.ok() > 0, "{ledger:?}");
-}
-
-#[test]
-fn a_client_that_thinks_does_not_ask_meanwhile() {
-    static SHORTEST: Mutex<Option<Duration>> = Mutex::new(None);
-    let watch = |client: TcpStream| {
-        let mut answered: Option<Instant> = None;
-        answer_by(client, |_, right| {
-            let mut shortest = SHORTEST.lock().unwrap();
-            let thought = answered.map(|at| at.elapsed());
-            *shortest = shortest.into_iter().chain(thought).min();
-            answered = Some(Instant::now());
-            Some(right.into())
-        });
-    };
-    for kind in [Kind::Churner, Kind::Steady] {
-        let service = start(tcp(watch), |plan| {
-            light(plan, kind, 60.0, 4);
-            plan.spotlight.clients.think_time_seconds = 0.1;
-        });
-        wait_for(&service, "answers", |ledger| ledger.ok() >= 20);
-        let ledger = service.stop();
-        assert_eq!(ledger.failed(), 0, "{ledger:?}");
-        let shortest = SHORTEST.lock().unwrap().take().unwrap();
-        assert!(shortest >= Duration::from_millis(99), "{}: {shortest:?}", kind.label());
-    }
-}
-
-#[test]
-fn many_clients_come_from_several_addresses() {
-    static ADDRESSES: Mutex<Option<HashSet<IpAddr>>> = Mutex::new(None);
-    let watch = |client: TcpStream| {
-        ADDRESSES.lock().unwrap().get_or_insert_default().insert(client.peer_addr().unwrap().ip());
-        answer_right(client);
-    };
-    let service = start(tcp(watch), |plan| plan.steady.source_addresses = 5);
-    wait_until("five addresses", || {
-        ADDRESSES.lock().unwrap().as_ref().filter(|addresses| addresses.len() == 5).map(|_| ())
-    });
-    assert_eq!(service.stop().failed(), 0);
-}
-
-/// A server whose first answer takes its time.
-fn slow_at_first(client: TcpStream) {
-    answer_by(client, |asked, right| {
-        if asked == 0 {
-            thread::sleep(Duration::from_millis(400));
-        }
-        Some(right.into())
-    });
-}
-
-#[test]
-fn what_cannot_be_asked_in_time_waits_or_is_dropped_as_the_plan_says() {
-    let begin = |over_run: swarm::OverRun| -> Service {
-        start(tcp(slow_at_first), |plan| {
-            plan.timeout_seconds = 20.0;
-            light(plan, Kind::Steady, 200.0, 1);
-            plan.spotlight.clients.over_run = over_run;
-        })
-    };
-    let service = begin(swarm::OverRun::Queue);
-    wait_for(&service, "a queue", |ledger| ledger.waiting >= 20);
-    assert_eq!(service.stop().dropped, 0);
-    let service = begin(swarm::OverRun::Drop);
-    let snapshot = wait_for(&service, "answers", |ledger| ledger.ok() >= 20);
-    assert!(snapshot.ledger.dropped >= 20 && snapshot.ledger.waiting <= 1, "{snapshot:?}");
-    assert!(service.stop().is_balanced());
-}
-
-#[test]
-fn catching_up_is_no_faster_than_twice_the_rate_where_that_is_capped() {
-    static ASKED: Mutex<Vec<Instant>> = Mutex::new(Vec::new());
-    let stamps = |client: TcpStream| {
-        answer_by(client, |asked, right| {
-            if asked == 0 {
-                thread::sleep(Duration::from_millis(400));
-            } else {
-                ASKED.lock().unwrap().push(Instant::now());
-            }
-            Some(right.into())
-        });
-    };
-    let service = start(tcp(stamps), |plan| {
-        plan.timeout_seconds = 20.0;
-        light(plan, Kind::Steady, 200.0, 1);
-        plan.spotlight.clients.over_run = swarm::OverRun::Cap;
-    });
-    wait_for(&service, "answers", |ledger| ledger.ok() >= 150);
-    assert!(service.stop().is_balanced());
-    let asked = ASKED.lock().unwrap();
-    // One connection asks one thing at a time, so the server sees the pace; what is delayed may come together.
-    let took = asked[100].duration_since(asked[0]).as_secs_f64();
-    assert!(took >= 100.0 / 400.0 - 0.06, "a hundred came in {took} s");
 }

@@ -1,5 +1,6 @@
 //! A client of the admin APIs: JSON in, JSON or a problem out.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -74,6 +75,29 @@ impl Api {
     /// Reads.
     pub fn get(&self, path: &str) -> Result<Answer, Trouble> {
         self.answer(self.agent.get(self.url(path)).call())
+    }
+
+    /// Reads server-sent events, as long as `each` wants more and the other end sends some. It gets the event's name and what
+    /// it says.
+    pub fn events(&self, path: &str, mut each: impl FnMut(&str, Value) -> bool) -> Result<(), Trouble> {
+        // Events may come for hours, so there is a time for the beginning only.
+        let request = self.agent.get(self.url(path)).config();
+        let request = request.timeout_global(None).timeout_recv_response(Some(PATIENCE)).build();
+        let response = request.call();
+        if !response.as_ref().is_ok_and(|response| response.status().is_success()) {
+            return self.answer(response).map(drop);
+        }
+        let Ok(response) = response else { return Ok(()) };
+        let mut event = String::new();
+        for line in BufReader::new(response.into_body().into_reader()).lines() {
+            let line = line.map_err(|error| self.unreachable(&ureq::Error::Io(error)))?;
+            match line.split_once(": ") {
+                Some(("event", name)) => name.clone_into(&mut event),
+                Some(("data", data)) if !each(&event, serde_json::from_str(data).unwrap_or_default()) => return Ok(()),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Orders. Without a body none is sent.

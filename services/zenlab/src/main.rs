@@ -6,6 +6,7 @@
 mod api;
 mod ask;
 mod claiming;
+mod completing;
 mod doctor;
 mod failure;
 mod health;
@@ -18,6 +19,7 @@ mod operate;
 mod output;
 mod places;
 mod reporting;
+mod runs;
 mod server;
 mod signals;
 mod spotlight;
@@ -29,7 +31,7 @@ mod up;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use failure::Outcome;
 
@@ -82,6 +84,8 @@ enum Command {
     Claim(claiming::Args),
     /// Load some architectures harder than the others
     Spotlight(spotlight::Args),
+    /// Run scenarios of the swarm, follow them, and write their reports
+    Runs(runs::Args),
     /// Exit 0 if a URL answers 200 (for images without a shell)
     Health(health::Args),
     /// Show a report in another form: Markdown, HTML, pictures, interval logs
@@ -92,6 +96,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Make or show the token that changes need
     Token(token::Args),
+    /// Print what a shell needs to complete commands and options
+    Completions(completing::Args),
 }
 
 fn main() -> ExitCode {
@@ -124,10 +130,12 @@ fn run(command: &Command) -> Outcome {
         Command::Crash(args) => operate::crash::run(args),
         Command::Claim(args) => claiming::run(args),
         Command::Spotlight(args) => spotlight::run(args),
+        Command::Runs(args) => runs::run(args),
         Command::Health(args) => health::run(args),
         Command::Report(args) => args.run(),
         Command::Compare(args) => args.run(),
         Command::Doctor(args) => Ok(doctor::run(args)),
         Command::Token(args) => token::run(args),
+        Command::Completions(args) => Ok(completing::run(args, Cli::command())),
     }
 }

@@ -1,6 +1,8 @@
 //! The swarm's admin API.
 
+mod control;
 mod plan;
+mod reports;
 mod runs;
 mod show;
 
@@ -24,9 +26,14 @@ use crate::tally::Ledger;
 /// How long the periods are of which the status tells.
 const PERIOD: Duration = Duration::from_secs(5);
 
+/// Reports that are drawn at the same time: each takes a processor and some megabytes meanwhile.
+const DRAWING: usize = 2;
+
 /// Path, methods, and what they do.
-const ROUTES: [(&str, &str, &str); 14] = [
-    ("/", "GET", "An index of these routes"),
+const ROUTES: [(&str, &str, &str); 21] = [
+    ("/", "GET", "An index of these routes; a browser gets the control page"),
+    ("/control", "GET", "The control page"),
+    ("/control.js", "GET", "Its script"),
     ("/livez", "GET", "Whether the swarm is alive"),
     ("/readyz", "GET", "Whether the swarm asks; 503 while it is paused"),
     ("/metrics", "GET", "Metrics for Prometheus"),
@@ -38,10 +45,23 @@ const ROUTES: [(&str, &str, &str); 14] = [
     ),
     ("/api/v1/status", "GET", "What is seen: the books of each target and transport"),
     ("/api/v1/scenarios", "GET", "Loads with a name, and what they should show"),
-    ("/api/v1/runs", "GET, POST", "Scenarios that have been run; POST runs one, if none is running"),
+    (
+        "/api/v1/runs",
+        "GET, POST",
+        "Scenarios that have been run; POST runs one by its name, or the one in `load`, if none is running",
+    ),
     ("/api/v1/runs/{id}", "GET", "What a run has seen"),
     ("/api/v1/runs/{id}/events", "GET", "The same as it goes on, as server-sent events"),
     ("/api/v1/runs/{id}/cancel", "POST", "Ends a run before its time"),
+    ("/api/v1/runs/{id}/report.json", "GET", "What a run found, once it has ended, as a report"),
+    ("/api/v1/runs/{id}/report.html", "GET", "The same as a page"),
+    ("/api/v1/runs/{id}/report.md", "GET", "The same as Markdown"),
+    (
+        "/api/v1/runs/{id}/charts/{file}",
+        "GET",
+        "One of its pictures: rate, failures, response or spectrum, .svg or .png",
+    ),
+    ("/api/v1/runs/{id}/intervals.hlog", "GET", "Its response times over time, as an HdrHistogram log"),
     ("/api/v1/pause", "POST", "Asks nobody any more"),
     ("/api/v1/resume", "POST", "Asks again"),
 ];
@@ -60,7 +80,10 @@ pub(crate) fn run(shared: Arc<Shared>, registry: Registry, listener: TcpListener
     let names = settings.hosts.iter().cloned().chain(["swarm".to_owned()]);
     let guard = Arc::new(Guard::new(names, settings.token_file.clone(), settings.admin));
     let api = Arc::new(Api { shared, registry, guard: guard.clone() });
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(DRAWING).build()
+    else {
+        return;
+    };
     runtime.block_on(async {
         let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
         if let Ok(listener) = listener {
@@ -71,7 +94,9 @@ pub(crate) fn run(shared: Arc<Shared>, registry: Registry, listener: TcpListener
 
 fn router(api: Arc<Api>) -> Router {
     Router::new()
-        .route("/", get(index).fallback(wrong_method))
+        .route("/", get(control::home).fallback(wrong_method))
+        .route("/control", get(control::page).fallback(wrong_method))
+        .route("/control.js", get(control::script).fallback(wrong_method))
         .route("/livez", get(livez).fallback(wrong_method))
         .route("/readyz", get(readyz).fallback(wrong_method))
         .route("/metrics", get(metrics).fallback(wrong_method))
@@ -83,6 +108,11 @@ fn router(api: Arc<Api>) -> Router {
         .route("/api/v1/runs/{id}", get(runs::one).fallback(wrong_method))
         .route("/api/v1/runs/{id}/events", get(runs::events).fallback(wrong_method))
         .route("/api/v1/runs/{id}/cancel", post(runs::cancel).fallback(wrong_method))
+        .route("/api/v1/runs/{id}/report.json", get(reports::json).fallback(wrong_method))
+        .route("/api/v1/runs/{id}/report.html", get(reports::html).fallback(wrong_method))
+        .route("/api/v1/runs/{id}/report.md", get(reports::markdown).fallback(wrong_method))
+        .route("/api/v1/runs/{id}/charts/{file}", get(reports::chart).fallback(wrong_method))
+        .route("/api/v1/runs/{id}/intervals.hlog", get(reports::intervals).fallback(wrong_method))
         .route("/api/v1/pause", post(pause).fallback(wrong_method))
         .route("/api/v1/resume", post(resume).fallback(wrong_method))
         .fallback(no_route)
@@ -103,7 +133,7 @@ impl Api {
     }
 }
 
-async fn index() -> Json<Value> {
+fn index() -> Json<Value> {
     Json(
         ROUTES
             .iter()

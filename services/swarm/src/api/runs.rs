@@ -16,6 +16,7 @@ use futures_util::stream::{self, Stream};
 use serde_json::{Map, Value, json};
 
 use super::{Access, Answer, Api, show};
+use crate::expectation::Finding;
 use crate::runs::{Run, State as RunState};
 use crate::scenario::Scenario;
 use crate::tally::Ledger;
@@ -61,19 +62,35 @@ pub(super) async fn begin(State(api): Access, request: Request<Body>) -> Answer 
     Ok((StatusCode::ACCEPTED, [(LOCATION, place(&run))], Json(describe(&api, &run))).into_response())
 }
 
-/// The scenario that is asked for, and what should be otherwise.
-fn wanted(api: &Api, mut document: Map<String, Value>) -> Result<(&Scenario, Map<String, Value>), Problem> {
-    let mut allowed = vec!["scenario"];
+/// The scenario that is asked for, by its name or as a whole, and what should be otherwise.
+fn wanted(api: &Api, mut document: Map<String, Value>) -> Result<(Scenario, Map<String, Value>), Problem> {
+    let mut allowed = vec!["scenario", "load"];
     allowed.extend(CHANGES);
     body::only(&document, &allowed)?;
-    let names = || api.shared.scenarios.iter().map(|scenario| scenario.name.as_str()).collect::<Vec<_>>().join(", ");
-    let Some(name) = document.remove("scenario") else {
-        return Err(body::invalid("/scenario", format!("`scenario` is missing; there is {}", names())));
+    let scenario = match (document.remove("scenario"), document.remove("load")) {
+        (Some(name), None) => named(api, &name)?,
+        (None, Some(load)) => Scenario::from_json(load)
+            .map_err(|error| body::invalid(&format!("/load{}", error.pointer), error.sentence))?,
+        (Some(_), Some(_)) => {
+            return Err(body::invalid("/load", "`load` is a whole scenario, so there can be no `scenario`"));
+        }
+        (None, None) => {
+            let sentence = format!("`scenario` is missing, or a whole one as `load`; there is {}", names(api));
+            return Err(body::invalid("/scenario", sentence));
+        }
     };
-    let scenario = api.shared.scenarios.iter().find(|scenario| name.as_str() == Some(&scenario.name));
-    let scenario = scenario
-        .ok_or_else(|| body::invalid("/scenario", format!("`scenario` = {name} is none; there is {}", names())))?;
     Ok((scenario, document))
+}
+
+fn named(api: &Api, name: &Value) -> Result<Scenario, Problem> {
+    let scenario = api.shared.scenarios.iter().find(|scenario| name.as_str() == Some(&scenario.name));
+    scenario
+        .cloned()
+        .ok_or_else(|| body::invalid("/scenario", format!("`scenario` = {name} is none; there is {}", names(api))))
+}
+
+fn names(api: &Api) -> String {
+    api.shared.scenarios.iter().map(|scenario| scenario.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 pub(super) async fn one(State(api): Access, Path(id): Path<String>) -> Answer {
@@ -103,7 +120,7 @@ fn progress(api: Arc<Api>, run: Arc<Run>) -> impl Stream<Item = Result<Event, In
     })
 }
 
-fn find(api: &Api, id: &str) -> Result<Arc<Run>, Problem> {
+pub(super) fn find(api: &Api, id: &str) -> Result<Arc<Run>, Problem> {
     let run = id.parse().ok().and_then(|id| api.shared.runs.find(id));
     run.ok_or_else(|| {
         let detail = format!("there is no run {id:?}, or it is forgotten; GET /api/v1/runs lists what there is");
@@ -128,6 +145,9 @@ fn describe(api: &Api, run: &Run) -> Value {
         value["target_rate"] = json!(run.scenario.clients.stages.is_empty().then_some(run.scenario.rate));
         value
     };
+    let results = run.results();
+    let expected =
+        |finding: &Finding| json!({"expected": finding.expected, "found": finding.found, "holds": finding.holds});
     json!({
         "id": run.id,
         "scenario": run.scenario.name,
@@ -140,6 +160,10 @@ fn describe(api: &Api, run: &Run) -> Value {
         "elapsed_seconds": elapsed,
         "duration_seconds": seconds,
         "progress": (elapsed / seconds).clamp(0.0, 1.0),
+        "expectations": results.as_ref().map(|all| all.expectations.iter().map(expected).collect::<Vec<_>>()),
+        "as_expected": results.as_ref().and_then(|results| results.is_as_expected()),
+        "validity": results.as_ref().map(|results| json!(results.report.validity)),
+        "report": results.as_ref().map(|_| format!("{}/report.html", place(run))),
         "targets": snapshots.iter().map(show).collect::<Vec<_>>(),
         "ledger": show::ledger(&whole),
         "laws": show::laws(&whole),

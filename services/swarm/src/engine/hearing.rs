@@ -146,7 +146,7 @@ impl Engine {
     fn settle(&self, lane: usize, question: Question, now: Instant) {
         let load = &self.lanes[lane].load;
         let manner = load.kind.manner();
-        let (has_schedule, is_spotlight) = (load.kind.has_rate(), matches!(load.source, Source::Spotlight));
+        let (has_schedule, has_window) = (load.kind.has_rate(), !matches!(load.source, Source::Steady));
         let response = now.saturating_duration_since(question.planned);
         let service = now.saturating_duration_since(question.sent.unwrap_or(question.planned));
         self.shared.kinds.ended(load.kind, Outcome::Ok);
@@ -156,7 +156,7 @@ impl Engine {
             if manner.reading == Reading::AtOnce {
                 seen.service.record(service);
             }
-            let mut window = seen.window.as_mut().filter(|_| is_spotlight);
+            let mut window = seen.window.as_mut().filter(|_| has_window);
             if let Some(window) = &mut window {
                 window.right += 1;
             }
@@ -181,9 +181,9 @@ impl Engine {
         }
     }
 
-    /// Questions of the spotlight that got no right answer, for whatever reason.
+    /// Questions of the spotlight or of a run that got no right answer, for whatever reason.
     pub(super) fn fail_in_window(&self, lane: usize, questions: u64) {
-        if matches!(self.lanes[lane].load.source, Source::Spotlight) {
+        if !matches!(self.lanes[lane].load.source, Source::Steady) {
             self.book(lane, |seen| {
                 if let Some(window) = &mut seen.window {
                     window.failed += questions;

@@ -28,7 +28,7 @@ pub(crate) fn check(document: &Value, model: &Value, pointer: &str) -> Result<()
         (Value::Number(_), Value::Number(model)) if !model.is_u64() || document.is_u64() => Ok(()),
         (_, Value::Number(model)) if model.is_u64() => wrong(format!("`{name}` = {document} must be a whole number")),
         (_, Value::Number(_)) => check_number(document, pointer),
-        (_, Value::Array(_)) => wrong(format!("`{name}` = {document} must be a list of targets' names")),
+        (_, Value::Array(_)) => wrong(format!("`{name}` = {document} must be a list of {}", listed(pointer))),
         (_, Value::String(_)) => wrong(format!("`{name}` = {document} must be a text")),
         _ => wrong(format!("`{name}` = {document} must be an object")),
     }
@@ -36,8 +36,14 @@ pub(crate) fn check(document: &Value, model: &Value, pointer: &str) -> Result<()
 
 fn check_names(members: &[Value], pointer: &str) -> Result<(), PlanError> {
     let Some(at) = members.iter().position(|member| !member.is_string()) else { return Ok(()) };
-    let sentence = format!("`{}[{at}]` = {} must be a target's name", name_of(pointer), members[at]);
+    let sentence =
+        format!("`{}[{at}]` = {} must be a text: the list is of {}", name_of(pointer), members[at], listed(pointer));
     Err(PlanError { pointer: format!("{pointer}/{at}"), sentence })
+}
+
+/// What a list has.
+fn listed(pointer: &str) -> &'static str {
+    if pointer.ends_with("/expect") { "expectations" } else { "targets' names" }
 }
 
 fn check_members(members: &Map<String, Value>, models: &Map<String, Value>, pointer: &str) -> Result<(), PlanError> {

@@ -7,7 +7,7 @@ pub mod race;
 pub mod search;
 mod show;
 mod track;
-mod units;
+pub mod units;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,0 +1,54 @@
+//! Durations that are kept exactly enough for quantiles.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+
+/// The longest duration that quantiles tell from longer ones, in nanoseconds.
+const LONGEST: u64 = 60_000_000_000;
+
+/// Durations, exact to three digits, in nanoseconds. It grows with the longest duration seen, 111 kB for a minute at the most,
+/// so that an endpoint that nobody asks costs nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Exact(Histogram<u32>);
+
+impl Default for Exact {
+    fn default() -> Self {
+        Self(Histogram::new(3).unwrap_or_else(|_| unreachable!("three digits are allowed")))
+    }
+}
+
+impl Exact {
+    /// Counts one duration; more than a minute counts as a minute.
+    pub fn record(&mut self, time: Duration) {
+        let ns = (time.as_nanos() as u64).clamp(1, LONGEST);
+        // It has just been made to fit.
+        let _ = self.0.record(ns);
+    }
+
+    /// In nanoseconds; none if nothing was counted.
+    pub fn quantile(&self, q: f64) -> Option<f64> {
+        (!self.0.is_empty()).then(|| self.0.value_at_quantile(q) as f64)
+    }
+
+    /// Forgets everything and keeps the room.
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+
+    /// The longest duration in nanoseconds, 0 if nothing was counted.
+    pub fn longest(&self) -> u64 {
+        self.0.max()
+    }
+
+    /// As interval logs hold it: HdrHistogram V2, compressed, base64.
+    pub fn encoded(&self) -> String {
+        let mut bytes = Vec::new();
+        // Writing to memory does not fail; a log without its histogram would be refused by its readers.
+        let _ = V2DeflateSerializer::new().serialize(&self.0, &mut bytes);
+        STANDARD.encode(bytes)
+    }
+}

@@ -1,0 +1,66 @@
+//! What becomes of questions that cannot be asked at their instant.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod support;
+
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::{answer_by, light, start, tcp, wait_for};
+use swarm::{Kind, Service};
+
+/// A server whose first answer takes its time.
+fn slow_at_first(client: TcpStream) {
+    answer_by(client, |asked, right| {
+        if asked == 0 {
+            thread::sleep(Duration::from_millis(400));
+        }
+        Some(right.into())
+    });
+}
+
+#[test]
+fn what_cannot_be_asked_in_time_waits_or_is_dropped_as_the_plan_says() {
+    let begin = |over_run: swarm::OverRun| -> Service {
+        start(tcp(slow_at_first), |plan| {
+            plan.timeout_seconds = 20.0;
+            light(plan, Kind::Steady, 200.0, 1);
+            plan.spotlight.clients.over_run = over_run;
+        })
+    };
+    let service = begin(swarm::OverRun::Queue);
+    wait_for(&service, "a queue", |ledger| ledger.waiting >= 20);
+    assert_eq!(service.stop().dropped, 0);
+    let service = begin(swarm::OverRun::Drop);
+    let snapshot = wait_for(&service, "answers", |ledger| ledger.ok() >= 20);
+    assert!(snapshot.ledger.dropped >= 20 && snapshot.ledger.waiting <= 1, "{snapshot:?}");
+    assert!(service.stop().is_balanced());
+}
+
+#[test]
+fn catching_up_is_no_faster_than_twice_the_rate_where_that_is_capped() {
+    static ASKED: Mutex<Vec<Instant>> = Mutex::new(Vec::new());
+    let stamps = |client: TcpStream| {
+        answer_by(client, |asked, right| {
+            if asked == 0 {
+                thread::sleep(Duration::from_millis(400));
+            } else {
+                ASKED.lock().unwrap().push(Instant::now());
+            }
+            Some(right.into())
+        });
+    };
+    let service = start(tcp(stamps), |plan| {
+        plan.timeout_seconds = 20.0;
+        light(plan, Kind::Steady, 200.0, 1);
+        plan.spotlight.clients.over_run = swarm::OverRun::Cap;
+    });
+    wait_for(&service, "answers", |ledger| ledger.ok() >= 150);
+    assert!(service.stop().is_balanced());
+    let asked = ASKED.lock().unwrap();
+    // One connection asks one thing at a time, so the server sees the pace; what is delayed may come together.
+    let took = asked[100].duration_since(asked[0]).as_secs_f64();
+    assert!(took >= 100.0 / 400.0 - 0.06, "a hundred came in {took} s");
+}

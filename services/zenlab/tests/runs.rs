@@ -1,0 +1,198 @@
+//! `zenlab runs`: scenarios from the command line, against a real swarm and a real server.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use support::{Server, ZENLAB, wait_for};
+
+/// A swarm that loads one server, and what it needs.
+struct Swarm {
+    child: Child,
+    url: String,
+    directory: PathBuf,
+    _server: Server,
+}
+
+impl Swarm {
+    fn start(name: &str, more: &[&str]) -> Self {
+        let server = Server::start_on("epoll", &["tcp"], &[]);
+        let target = format!("epoll=tcp://{}", server.address("tcp"));
+        let mut child = Command::new(ZENLAB)
+            .args(["swarm", "--admin", "127.0.0.1:0", "--target", &target])
+            .args(more)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut events = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+        let listening = events.find(|event| event["event"] == "admin_listening").unwrap();
+        let directory = std::env::temp_dir().join(format!("zenlab-runs-{name}-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        Self { child, url: listening["url"].as_str().unwrap().to_owned(), directory, _server: server }
+    }
+
+    /// `zenlab runs …` with nobody's token.
+    fn runs(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(ZENLAB);
+        command.arg("runs").args(args).args(["--swarm", &self.url]).env_remove("ZENLAB_TOKEN_FILE");
+        command.env("HOME", &self.directory).output().unwrap()
+    }
+
+    /// A file of a scenario with these lines.
+    fn scenario(&self, lines: &str) -> String {
+        let path = self.directory.join("mine.toml");
+        let text = format!(
+            "name = \"mine\"\nsummary = \"Some visit.\"\nexpectation = \"They are answered.\"\nrate = 90\n{lines}\n\
+             [population]\nchurner = 1\n"
+        );
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+impl Drop for Swarm {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[track_caller]
+fn code(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+#[test]
+fn a_scenario_is_run_followed_and_reported() {
+    let swarm = Swarm::start("report", &[]);
+    let file = swarm.scenario("duration_seconds = 1.5\nexpect = [\"each failed_percent < 1\"]");
+    let followed = swarm.runs(&["start", &file, "--follow"]);
+    code(&followed, 0);
+    let (out, error) = (text(&followed.stdout), text(&followed.stderr));
+    assert!(out.starts_with("run 1 of mine: finished after 1.5 of 1.5 s\n"), "{out}");
+    assert!(out.contains("\nepoll ") && out.contains("\nas expected: epoll failed_percent < 1; it is 0.00\n"), "{out}");
+    assert!(error.contains("Expected: They are answered.\n") && error.contains("[....................]"), "{error}");
+
+    let listed = swarm.runs(&[]);
+    code(&listed, 0);
+    assert!(text(&listed.stdout).lines().any(|line| line.contains("mine") && line.ends_with("yes")), "{listed:?}");
+    let shown = swarm.runs(&["show", "1"]);
+    assert_eq!(text(&shown.stdout), out, "what is followed is shown again");
+    let run: Value = serde_json::from_slice(&swarm.runs(&["show", "1", "--json"]).stdout).unwrap();
+    assert_eq!(run["as_expected"], true);
+
+    let to = swarm.directory.join("report");
+    let written = swarm.runs(&["report", "1", "--out", to.to_str().unwrap()]);
+    code(&written, 0);
+    for name in ["rate.svg", "rate.png", "spectrum.png", "report.html", "report.md", "report.json", "report.hlog"] {
+        assert!(text(&written.stdout).contains(name) && fs::metadata(to.join(name)).unwrap().len() > 0, "{name}");
+    }
+    let again = Command::new(ZENLAB).arg("report").arg(to.join("report.json")).output().unwrap();
+    assert_eq!(again.stdout, fs::read(to.join("report.md")).unwrap(), "it is a report like any other");
+}
+
+#[test]
+fn exit_codes_say_how_a_run_ended() {
+    let swarm = Swarm::start("codes", &[]);
+    let impossible = swarm.scenario("duration_seconds = 1\nexpect = [\"epoll right_percent > 101\"]");
+    let failed = swarm.runs(&["start", &impossible, "--follow"]);
+    code(&failed, 3);
+    assert!(text(&failed.stdout).contains("NOT as expected: epoll right_percent > 101"), "{failed:?}");
+
+    let begun = swarm.runs(&["start", "churn", "--targets", "epoll", "-R", "0.1k", "-d", "10m"]);
+    code(&begun, 0);
+    assert_eq!(text(&begun.stdout), "2\n");
+    let busy = swarm.runs(&["start", "churn", "--targets", "epoll"]);
+    code(&busy, 1);
+    assert!(text(&busy.stderr).contains("409") && text(&busy.stderr).contains("run 2 of churn"), "{busy:?}");
+    let early = swarm.runs(&["report", "2", "-o", "/nowhere"]);
+    code(&early, 1);
+    assert!(text(&early.stderr).contains("its report is made when it has ended"), "{early:?}");
+    let follower = Command::new(ZENLAB)
+        .args(["runs", "follow", "2", "--swarm", &swarm.url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let cancelled = swarm.runs(&["cancel", "2"]);
+    code(&cancelled, 0);
+    assert!(text(&cancelled.stdout).starts_with("run 2 of churn: cancelled after "), "{cancelled:?}");
+    code(&follower.wait_with_output().unwrap(), 1);
+
+    for (args, said) in [
+        (&["start", "no_such"][..], "`scenario` = \"no_such\" is none; there is "),
+        (&["start", "./no_such.toml"], "./no_such.toml"),
+        (&["start", "churn", "--targets", "nobody"], "`nobody` is no target of this swarm"),
+        (&["start", "churn", "-R", "fast"], "\"fast\" is no number"),
+        (&["show", "first"], "invalid value 'first'"),
+    ] {
+        let wrong = swarm.runs(args);
+        code(&wrong, 2);
+        assert!(text(&wrong.stderr).contains(said), "{wrong:?}");
+    }
+    let unknown = swarm.runs(&["show", "99"]);
+    code(&unknown, 1);
+    assert!(text(&unknown.stderr).contains("there is no run \"99\""), "{unknown:?}");
+}
+
+#[test]
+fn a_run_needs_the_token_where_there_is_one() {
+    let file = std::env::temp_dir().join(format!("zenlab-runs-secret-{}", std::process::id()));
+    fs::write(&file, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let swarm = Swarm::start("token", &["--token-file", file.to_str().unwrap()]);
+    let refused = swarm.runs(&["start", "churn", "--targets", "epoll", "-d", "1s"]);
+    code(&refused, 1);
+    assert!(
+        text(&refused.stderr).contains("401") && text(&refused.stderr).contains("ZENLAB_TOKEN_FILE"),
+        "{refused:?}"
+    );
+    code(&swarm.runs(&["list"]), 0);
+    let mut allowed = Command::new(ZENLAB);
+    allowed.args(["runs", "start", "churn", "--targets", "epoll", "-d", "1s", "--swarm", &swarm.url]);
+    code(&allowed.env("ZENLAB_TOKEN_FILE", &file).output().unwrap(), 0);
+    fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn whoever_follows_a_swarm_that_goes_is_told_so() {
+    let mut swarm = Swarm::start("gone", &[]);
+    code(&swarm.runs(&["start", "churn", "--targets", "epoll", "-d", "10m"]), 0);
+    let mut follower = Command::new(ZENLAB)
+        .args(["runs", "follow", "1", "--swarm", &swarm.url])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It follows once it has shown something.
+    let mut lines = BufReader::new(follower.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.next().unwrap().starts_with('['));
+    swarm.child.kill().unwrap();
+    let status = wait_for("the follower to end", || follower.try_wait().unwrap());
+    assert_eq!(status.code(), Some(1), "{:?}", lines.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_shell_that_is_known_can_complete() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = Command::new(ZENLAB).args(["completions", shell]).output().unwrap();
+        code(&script, 0);
+        for word in ["zenlab", "runs", "spotlight", "completions"] {
+            assert!(text(&script.stdout).contains(word), "{shell}: {word}");
+        }
+    }
+    // bash is where the tests run: it must understand its script, and complete by it.
+    let script = "source <(\"$0\" completions bash); COMP_WORDS=(zenlab spot); COMP_CWORD=1; _zenlab zenlab spot zenlab; echo \"${COMPREPLY[*]}\"";
+    let completed = Command::new("bash").args(["-c", script, ZENLAB]).output().unwrap();
+    assert_eq!(text(&completed.stdout), "spotlight\n", "{}", text(&completed.stderr));
+    code(&Command::new(ZENLAB).args(["completions", "tcsh"]).output().unwrap(), 2);
+}
