@@ -1,6 +1,6 @@
 //! Which architecture costs what: randomised complete blocks of short slots.
 //!
-//! Every block visits every contestant once, in an order drawn anew, with two slots each: one at a rate that is the same for all
+//! Every block visits every contestant once, in an order drawn anew and with a process started anew, with two slots each: one at a rate that is the same for all
 //! (what does a question cost, how long does it take?) and one closed loop (how much is possible?). What is claimed comes from
 //! the ratios within blocks, so that whatever the machine did meanwhile met all alike. The reference takes part twice: a run that
 //! tells it from itself is unreliable.
@@ -85,7 +85,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(&str);
 /// A contestant in the ring.
 struct Entrant {
     name: String,
-    at_once: Option<usize>,
+    contestant: Contestant,
     server: Server,
     /// Connections that it holds.
     held: usize,
@@ -107,7 +107,7 @@ pub fn run(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progres
     let capacities = warm_up(plan, &mut field, progress)?;
     let slowest = capacities.iter().copied().fold(f64::INFINITY, f64::min);
     let rate = plan.rate.unwrap_or_else(|| round(slowest / 2.0)).max(1.0);
-    let observations = blocks::run(plan, rate, &mut field, progress)?;
+    let observations = blocks::run(plan, lab, rate, &mut field, progress)?;
     let curves = if plan.curve { blocks::curves(plan, &capacities, &mut field, progress)? } else { Vec::new() };
     let mut outcome = Outcome::new(rate, observations, curves, lab.placement());
     outcome.settings = settings(plan, lab, contestants);
@@ -152,23 +152,40 @@ impl Contestant {
 
     fn enter(&self, plan: &Plan, lab: &Lab, began: u64) -> io::Result<Entrant> {
         let name = &self.subject.name;
-        let server = self.server(lab)?;
-        // A datagram socket is no connection: it holds nobody up.
-        let most = if plan.transport.is_stream() { self.at_once.unwrap_or(usize::MAX) } else { usize::MAX };
-        let held = plan.connections.min(most);
-        let options = Options { depth: plan.pipeline, ..options(plan) };
-        let crowd = Crowd::connect(endpoint(&server, plan)?, held, options)?;
+        let (server, crowd) = self.appear(plan, lab)?;
         Ok(Entrant {
             name: name.clone(),
-            at_once: self.at_once,
+            contestant: self.clone(),
             server,
-            held,
+            held: crowd.len(),
             crowd,
             paced: Slot::default(),
             closed: Slot::default(),
             usage: crate::Usage::default(),
             log: Log::new(name, plan.transport, began),
         })
+    }
+
+    /// Its server, and the clients of the blocks.
+    fn appear(&self, plan: &Plan, lab: &Lab) -> io::Result<(Server, Crowd)> {
+        let server = self.server(lab)?;
+        // A datagram socket is no connection: it holds nobody up.
+        let most = if plan.transport.is_stream() { self.at_once.unwrap_or(usize::MAX) } else { usize::MAX };
+        let options = Options { depth: plan.pipeline, ..options(plan) };
+        let crowd = Crowd::connect(endpoint(&server, plan)?, plan.connections.min(most), options)?;
+        Ok((server, crowd))
+    }
+}
+
+impl Entrant {
+    /// A new process in place of the old one. Where its memory and its sockets happen to lie makes a process dearer or cheaper
+    /// than its like by some per cent for as long as it lives, and no number of slots on the same one would show that
+    /// (Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", 2013). What ran before us is left alone.
+    fn renew(&mut self, plan: &Plan, lab: &Lab) -> io::Result<()> {
+        if self.contestant.running.is_none() {
+            (self.server, self.crowd) = self.contestant.appear(plan, lab)?;
+        }
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setsid};
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal, setsid};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 use zen::{Endpoint, Transport};
@@ -22,9 +22,6 @@ pub(crate) use processes::{family, field};
 
 /// A server on loopback is ready within a moment, or it is in trouble.
 const BOOT: Duration = Duration::from_secs(20);
-
-/// How long a server may take to end before it is killed.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// How long an admin API may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -290,20 +287,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        if let Some(pid) = Pid::from_raw(child.id() as i32) {
-            // A child that is no more hears nothing.
-            let _ = kill_process(pid, Signal::QUIT);
-        }
-        let deadline = Instant::now() + GRACE;
-        while matches!(child.try_wait(), Ok(None)) {
-            if Instant::now() > deadline {
-                // Whoever is below dies with the supervisor.
-                let _ = child.kill();
-                let _ = child.wait();
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(2));
+        // Nobody is served any more, so nothing has to be finished; whoever is below dies with the supervisor.
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Entrant, Plan, Progress};
 use crate::clock;
+use crate::lab::Lab;
 use crate::machine::{Reading, Weather};
 use crate::stats::median;
 use crate::{Pace, Random, Slot, Usage};
@@ -46,6 +47,7 @@ pub struct CurvePoint {
 /// Runs the blocks; gives `observations[entrant][block]`.
 pub(super) fn run(
     plan: &Plan,
+    lab: &Lab,
     rate: f64,
     field: &mut [Entrant],
     progress: Progress<'_>,
@@ -57,15 +59,13 @@ pub(super) fn run(
         progress(&format!("block {} of {}", block + 1, plan.pairs));
         random.shuffle(&mut order);
         let seed = random.next();
-        let mut row = Vec::new();
-        for &at in &order {
-            row.push((at, field[at].visit(plan, rate, seed)?));
-        }
+        let row: io::Result<Vec<_>> =
+            order.iter().map(|&at| Ok((at, field[at].visit(plan, lab, rate, seed)?))).collect();
         if plan.stop.load(Ordering::Relaxed) {
-            // A block that was cut short is no block.
+            // A block that was cut short is no block, and no failure.
             break;
         }
-        for (at, observation) in row {
+        for (at, observation) in row? {
             all[at].push(observation);
         }
     }
@@ -74,9 +74,10 @@ pub(super) fn run(
 
 impl Entrant {
     /// Both slots of a block.
-    fn visit(&mut self, plan: &Plan, rate: f64, seed: u64) -> io::Result<Observation> {
-        // A short slot that is not counted: the first answers after a switch pay for cold caches.
-        self.crowd.slot(plan.slot / 16, Pace::Closed)?;
+    fn visit(&mut self, plan: &Plan, lab: &Lab, rate: f64, seed: u64) -> io::Result<Observation> {
+        self.renew(plan, lab)?;
+        // A slot that is not counted: the first answers of a process pay for cold caches and first pages.
+        self.crowd.slot(plan.slot / 4, Pace::Closed)?;
         let at = clock::now();
         let (paced, used, weather) = self.slot(plan, plan.slot, Pace::poisson(rate, seed))?;
         let (closed, busy, closed_weather) = self.slot(plan, plan.slot / 2, Pace::Closed)?;

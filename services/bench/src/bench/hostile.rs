@@ -57,7 +57,7 @@ pub(super) fn run(plan: &Plan, entrant: &Entrant, held: f64) -> io::Result<Vec<F
     let mut slow = Client::connect(place)?;
     slow.write(b"Beau")?;
     let trickled = beside(vec![slow])?;
-    let idlers = (0..idlers(entrant.at_once)).map(|_| Client::connect(place));
+    let idlers = (0..idlers(entrant.contestant.at_once)).map(|_| Client::connect(place));
     let idled = beside(idlers.collect::<io::Result<_>>()?)?;
     let deep = Options { depth: 16, ..options(plan) };
     let pipelined = Crowd::connect(place, entrant.held, deep)?.slot(TIME, Pace::Closed)?;

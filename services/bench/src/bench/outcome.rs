@@ -150,7 +150,7 @@ impl Outcome {
 
 /// Memory of an idle connection, user space of the server only; none where the server cannot hold so many, or cannot be seen.
 fn idle_memory(plan: &Plan, entrant: &Entrant) -> io::Result<Option<f64>> {
-    if entrant.at_once.is_some_and(|at_once| at_once < IDLE) {
+    if entrant.contestant.at_once.is_some_and(|at_once| at_once < IDLE) {
         return Ok(None);
     }
     let Some(before) = entrant.server.facts(plan.transport) else { return Ok(None) };
