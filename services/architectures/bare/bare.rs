@@ -5,33 +5,56 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::thread::Builder;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::thread::{Builder, available_parallelism};
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime;
+
+use crate::ring::ring_loop;
 
 /// A counterpart: serves the listener for ever.
 pub type Bare = fn(&TcpListener) -> io::Result<()>;
 
-/// The counterparts by the name of their architecture.
-pub const STREAMS: [(&str, Bare); 6] = [
+/// The counterpart of every architecture, in the registry's order. Where a framework stands between the loop and the dialogue,
+/// the counterpart is the loop without it.
+pub const STREAMS: [(&str, Bare); 18] = [
+    ("single_threaded", serve_one_by_one),
+    ("thread_pool", thread_pool),
+    ("worker_queue", worker_queue),
+    ("thread_per_connection", thread_per_connection),
+    ("fork_per_connection", fork_per_connection),
+    ("prefork", prefork),
+    ("socketserver", serve_one_by_one),
+    ("socketserver_threading", thread_per_connection),
+    ("socketserver_forking", fork_per_connection),
     ("select", select_loop),
     ("poll", poll_loop),
     ("epoll", epoll_loop),
-    ("thread_per_connection", thread_per_connection),
-    ("thread_pool", thread_pool),
-    ("prefork", prefork),
+    ("epoll_sharded", epoll_for_each_core),
+    ("io_uring", ring_loop),
+    ("callbacks", epoll_loop),
+    ("coroutines", epoll_loop),
+    ("tokio_current_thread", tokio_on_one_thread),
+    ("tokio_multi_thread", tokio_on_all_cores),
 ];
+
+const TICK: Duration = Duration::from_millis(100);
 
 /// As many as the clients of a comparison, so that all are served.
 pub const POOL: usize = 128;
 
-fn answer(question: &[u8]) -> &'static [u8] {
+pub fn answer(question: &[u8]) -> &'static [u8] {
     match question.first() {
         Some(b'B') => b"Ugly.",
         Some(b'E') => b"Implicit.",
@@ -48,8 +71,16 @@ fn turn(client: impl AsFd, buffer: &mut [u8; 4096]) -> bool {
     }
 }
 
+/// Whether those that block do so for a tenth of a second at most, as a server must that is to hear of orders. The kernel sets
+/// a timer for each such wait, if only for a moment.
+pub static WITH_TIMEOUTS: AtomicBool = AtomicBool::new(false);
+
 fn converse(client: &TcpStream) {
     let mut buffer = [0; 4096];
+    if WITH_TIMEOUTS.load(Ordering::Relaxed) {
+        // A socket that takes no timeout waits for ever, which a comparison ends as well.
+        let _ = client.set_read_timeout(Some(TICK)).and_then(|()| client.set_write_timeout(Some(TICK)));
+    }
     while turn(client, &mut buffer) {}
 }
 
@@ -66,6 +97,19 @@ fn thread_per_connection(listener: &TcpListener) -> io::Result<()> {
     }
 }
 
+/// The dead are reaped by the kernel.
+fn fork_per_connection(listener: &TcpListener) -> io::Result<()> {
+    // SAFETY: ignoring a signal installs no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    loop {
+        let (client, _) = listener.accept()?;
+        let _child = chassis::fork::spawn(|| {
+            converse(&client);
+            Ok(())
+        })?;
+    }
+}
+
 fn thread_pool(listener: &TcpListener) -> io::Result<()> {
     std::thread::scope(|scope| {
         for _ in 0..POOL {
@@ -73,6 +117,27 @@ fn thread_pool(listener: &TcpListener) -> io::Result<()> {
         }
     });
     Ok(())
+}
+
+fn worker_queue(listener: &TcpListener) -> io::Result<()> {
+    let (queue, clients) = mpsc::channel::<TcpStream>();
+    let clients = Mutex::new(clients);
+    std::thread::scope(|scope| {
+        for _ in 0..POOL {
+            scope.spawn(|| {
+                while let Some(client) = next(&clients) {
+                    converse(&client);
+                }
+            });
+        }
+        loop {
+            queue.send(listener.accept()?.0).map_err(io::Error::other)?;
+        }
+    })
+}
+
+fn next(clients: &Mutex<mpsc::Receiver<TcpStream>>) -> Option<TcpStream> {
+    clients.lock().ok()?.recv().ok()
 }
 
 fn prefork(listener: &TcpListener) -> io::Result<()> {
@@ -102,6 +167,25 @@ fn epoll_loop(listener: &TcpListener) -> io::Result<()> {
             }
         }
     }
+}
+
+/// Each loop with a queue of its own at the same address (SO_REUSEPORT).
+fn epoll_for_each_core(listener: &TcpListener) -> io::Result<()> {
+    let cores = available_parallelism().map_or(1, usize::from);
+    for _ in 1..cores {
+        let another = listen_at(listener.local_addr()?)?;
+        Builder::new().spawn(move || epoll_loop(&another))?;
+    }
+    epoll_loop(listener)
+}
+
+/// A listener whose address others may share.
+pub fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
 }
 
 fn poll_loop(listener: &TcpListener) -> io::Result<()> {
@@ -136,6 +220,31 @@ fn select_loop(listener: &TcpListener) -> io::Result<()> {
             fds.into_iter().filter(|&fd| libc::FD_ISSET(fd, set.as_ptr())).collect()
         };
         clients.serve(listener, &ready)?;
+    }
+}
+
+fn tokio_on_one_thread(listener: &TcpListener) -> io::Result<()> {
+    runtime::Builder::new_current_thread().enable_io().build()?.block_on(serve_tasks(listener))
+}
+
+fn tokio_on_all_cores(listener: &TcpListener) -> io::Result<()> {
+    runtime::Builder::new_multi_thread().enable_io().build()?.block_on(serve_tasks(listener))
+}
+
+async fn serve_tasks(listener: &TcpListener) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
+    loop {
+        let (mut client, _) = listener.accept().await?;
+        client.set_nodelay(true)?;
+        tokio::spawn(async move {
+            let mut buffer = [0; 4096];
+            while let Ok(bytes @ 1..) = client.read(&mut buffer).await {
+                if client.write_all(answer(&buffer[..bytes])).await.is_err() {
+                    return;
+                }
+            }
+        });
     }
 }
 

@@ -1,27 +1,30 @@
 //! What an architecture's server costs beside its bare counterpart: CPU time of the server for each question, as a ratio.
 //!
 //! ```text
-//! cargo run --release -p architectures --example compare -- [--pairs N] [--connections 16,128] [NAME…]
+//! cargo run --release -p architectures --example compare -- [--pairs N] [--connections 16,128] [--timeouts] [NAME…]
 //! ```
 //!
 //! Both servers run all the time; short slots of load go to one and the other in turn, so that whatever else the machine does
 //! meets both alike. The median of the ratios of neighbouring slots is printed with its quartiles. A packet filter makes every
-//! question dearer and the ratio smaller: run it under `unshare --net`, after `ip link set lo up`.
+//! question dearer and the ratio smaller: run it under `unshare --net`, after `ip link set lo up`. With `--timeouts` the
+//! counterparts that block do so with a timeout, as ours must.
 
 #![allow(clippy::print_stdout, reason = "a program whose result is its output")]
 
 mod bare;
+mod ring;
 
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bare::{Bare, POOL, STREAMS};
+use bare::{Bare, POOL, STREAMS, WITH_TIMEOUTS, listen_at};
 use chassis::page::LiveValue;
 use chassis::settings::{Source, Start};
-use chassis::{Architecture, IoUring, Workers};
+use chassis::{Architecture, Capacity, IoUring, Workers};
 use rustix::process::{Pid, Signal};
 
 /// How long one slot of load is.
@@ -47,6 +50,10 @@ fn run(mut arguments: Vec<String>) -> io::Result<()> {
     };
     let pairs: usize = option("--pairs", "17").parse().map_err(io::Error::other)?;
     let connections = option("--connections", "16,128");
+    if let Some(at) = arguments.iter().position(|argument| argument == "--timeouts") {
+        arguments.remove(at);
+        WITH_TIMEOUTS.store(true, Ordering::Relaxed);
+    }
     let connections: Vec<usize> =
         connections.split(',').map(str::parse).collect::<Result<_, _>>().map_err(io::Error::other)?;
     println!("| architecture | connections | CPU ratio to bare (quartiles) | questions a slot, bare / ours |");
@@ -55,11 +62,25 @@ fn run(mut arguments: Vec<String>) -> io::Result<()> {
         STREAMS.into_iter().filter(|(name, _)| arguments.is_empty() || arguments.iter().any(|a| a == name))
     {
         let Some(architecture) = architectures::find(name) else { continue };
-        for &connections in &connections {
+        let mut connections: Vec<usize> = connections.iter().map(|&wanted| wanted.min(most(architecture))).collect();
+        connections.dedup();
+        for connections in connections {
             compare(architecture, counterpart, connections, pairs)?;
         }
     }
     Ok(())
+}
+
+/// How many clients are served at once: a closed loop would wait for the others for ever.
+fn most(architecture: &Architecture) -> usize {
+    match architecture.capacity {
+        Capacity::PerWorker => workers(architecture),
+        Capacity::Connections(most) => most,
+    }
+}
+
+fn workers(architecture: &Architecture) -> usize {
+    if matches!(architecture.workers, Workers::Ignored(_)) { 1 } else { POOL }
 }
 
 fn compare(architecture: &'static Architecture, counterpart: Bare, connections: usize, pairs: usize) -> io::Result<()> {
@@ -104,7 +125,7 @@ struct Server {
 
 impl Server {
     fn bare(serve: Bare) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let listener = listen_at(SocketAddr::from(([127, 0, 0, 1], 0)))?;
         let address = listener.local_addr()?;
         Self::fork(address, move || serve(&listener))
     }
@@ -127,6 +148,8 @@ impl Server {
     fn fork(address: SocketAddr, serve: impl FnOnce() -> io::Result<()>) -> io::Result<Self> {
         let child = chassis::fork::spawn(|| {
             rustix::process::setsid()?;
+            // Ctrl-C ends the comparison without a word to its servers.
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
             serve()
         })?;
         let leader = Pid::from_raw(child.id() as i32).ok_or_else(|| io::Error::other("no process"))?;
@@ -163,9 +186,8 @@ impl Drop for Server {
 
 fn settings(architecture: &Architecture, address: SocketAddr) -> Start {
     let seconds = |number: u64| number * 1_000_000_000;
-    let workers = if matches!(architecture.workers, Workers::Ignored(_)) { 1 } else { POOL as u64 };
     let live = [
-        (LiveValue::Workers, workers),
+        (LiveValue::Workers, workers(architecture) as u64),
         (LiveValue::MaxConnections, 900),
         (LiveValue::IdleTimeout, seconds(3600)),
         (LiveValue::QuestionDeadline, seconds(60)),
@@ -223,5 +245,16 @@ impl Load {
             }
         }
         Ok(answered)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::STREAMS;
+
+    #[test]
+    fn every_architecture_has_a_counterpart() {
+        let listed = STREAMS.iter().map(|(name, _)| *name);
+        assert!(listed.eq(architectures::REGISTRY.iter().map(|architecture| architecture.name)));
     }
 }
