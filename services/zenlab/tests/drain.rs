@@ -16,6 +16,7 @@ mod support;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 use support::client::{A, End, Q, QUESTIONS, Stream};
@@ -96,6 +97,10 @@ fn drain(architecture: &Architecture, transport: &str) -> Vec<String> {
 /// Clients that come and go, each at once replaced by the next.
 const CHURNING: usize = 16;
 
+/// How long a client waits before it comes again once the drain was ordered. Without a pause some hundred thousand connections
+/// fill the table of a packet filter that follows them, which then drops everybody's.
+const RETRY: Duration = Duration::from_millis(10);
+
 /// Conversations before the drain begins.
 const BEFORE: u64 = 300;
 
@@ -109,7 +114,7 @@ struct Ledger {
     refused: AtomicU64,
     /// The server closed in order before it had heard a word.
     sent_off: AtomicU64,
-    /// Anything else, and whoever was there when the drain was ordered and got no answer.
+    /// Anything else, and whoever had asked when the drain was ordered and got no answer.
     lost: AtomicU64,
     ordered: AtomicBool,
 }
@@ -117,9 +122,7 @@ struct Ledger {
 #[test]
 fn no_conversation_is_lost_while_clients_come_and_go() {
     for_each(registry(), |architecture| {
-        // Twice over TCP: who of a server's threads hears of a drain first is chance.
-        let drains = ["tcp", "unix", "tcp"];
-        drains.into_iter().filter_map(|transport| drain_under_churn(architecture, transport)).collect()
+        ["tcp", "unix"].into_iter().filter_map(|transport| drain_under_churn(architecture, transport)).collect()
     });
 }
 
@@ -127,11 +130,15 @@ fn drain_under_churn(architecture: &Architecture, transport: &str) -> Option<Str
     let server = Server::start_on(&architecture.name, &[transport], &["max_connections=400", "idle_timeout=30s"]);
     let (ledger, over) = (Ledger::default(), AtomicBool::new(false));
     thread::scope(|scope| {
+        let _ends = SetWhenLeft(&over);
         for _ in 0..CHURNING {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     ledger.begun.fetch_add(1, Ordering::Relaxed);
                     ledger.enter(&server, transport).fetch_add(1, Ordering::Relaxed);
+                    if ledger.ordered.load(Ordering::Relaxed) {
+                        thread::sleep(RETRY);
+                    }
                 }
             });
         }
@@ -139,7 +146,6 @@ fn drain_under_churn(architecture: &Architecture, transport: &str) -> Option<Str
         ledger.ordered.store(true, Ordering::SeqCst);
         assert_eq!(server.post("/api/v1/drain", json!({})).0, 202);
         wait_for("parked", || (server.status()["state"] == "parked").then_some(()));
-        over.store(true, Ordering::Relaxed);
     });
     let taken = server.metric("zen_connections_accepted_total", &[]);
     let closed = server.metric("zen_connections_closed_total", &[]);
@@ -149,21 +155,27 @@ fn drain_under_churn(architecture: &Architecture, transport: &str) -> Option<Str
     problem.map(|problem| format!("{} over {transport}: {problem}; {ledger:?}", architecture.name))
 }
 
+/// Ends the clients also where a check fails: the scope would wait for them for ever.
+struct SetWhenLeft<'a>(&'a AtomicBool);
+
+impl Drop for SetWhenLeft<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Ledger {
     /// One conversation; gives where it is to be entered.
     fn enter(&self, server: &Server, transport: &str) -> &AtomicU64 {
-        let Ok(client) = Stream::try_connect(server, transport) else { return &self.refused };
-        let was_there = !self.ordered.load(Ordering::SeqCst);
-        let entry = self.converse(client);
-        if was_there && !std::ptr::eq(entry, &raw const self.answered) { &self.lost } else { entry }
+        let Ok(mut client) = Stream::try_connect(server, transport) else { return &self.refused };
+        let (questions, answers): (Vec<_>, Vec<_>) = QUESTIONS.into_iter().unzip();
+        let said = client.write_all(&questions.concat());
+        let was_before = !self.ordered.load(Ordering::SeqCst);
+        let entry = if said.is_ok() { self.hear(client, &answers.concat()) } else { &self.refused };
+        if was_before && !std::ptr::eq(entry, &raw const self.answered) { &self.lost } else { entry }
     }
 
-    fn converse(&self, mut client: Stream) -> &AtomicU64 {
-        let (questions, answers): (Vec<_>, Vec<_>) = QUESTIONS.into_iter().unzip();
-        let answers = answers.concat();
-        if client.write_all(&questions.concat()).is_err() {
-            return &self.refused;
-        }
+    fn hear(&self, client: Stream, answers: &[u8]) -> &AtomicU64 {
         let mut heard = Vec::new();
         match client.take(answers.len() as u64).read_to_end(&mut heard) {
             Ok(_) if heard == answers => &self.answered,
