@@ -29,6 +29,11 @@ impl Problem {
         Self { status, slug, title, detail: detail.into(), errors: Vec::new(), allow: None }
     }
 
+    /// 404: there is nothing of that name.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
+    }
+
     /// 409: right, but not now or not here.
     pub fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "Not in this state", detail)

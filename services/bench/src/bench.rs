@@ -1,7 +1,7 @@
 //! Which architecture costs what: randomised complete blocks of short slots.
 //!
-//! Every block visits every contestant once, in an order drawn anew and with a process started anew, with two slots each: one at a rate that is the same for all
-//! (what does a question cost, how long does it take?) and one closed loop (how much is possible?). What is claimed comes from
+//! Every block visits every contestant once, in an order drawn anew and with a process started anew, with two slots each: one at a
+//! rate that is the same for all (what does a question cost, how long does it take?) and one closed loop (how much is possible?). What is claimed comes from
 //! the ratios within blocks, so that whatever the machine did meanwhile met all alike. The reference takes part twice: a run that
 //! tells it from itself is unreliable.
 
@@ -150,6 +150,12 @@ impl Contestant {
         }
     }
 
+    /// So many of the wanted connections can it serve at once.
+    pub(crate) fn holds(&self, wanted: usize, transport: Transport) -> usize {
+        // A datagram socket is no connection: it holds nobody up.
+        self.at_once.filter(|_| transport.is_stream()).map_or(wanted, |most| wanted.min(most))
+    }
+
     fn enter(&self, plan: &Plan, lab: &Lab, began: u64) -> io::Result<Entrant> {
         let name = &self.subject.name;
         let (server, crowd) = self.appear(plan, lab)?;
@@ -169,10 +175,8 @@ impl Contestant {
     /// Its server, and the clients of the blocks.
     fn appear(&self, plan: &Plan, lab: &Lab) -> io::Result<(Server, Crowd)> {
         let server = self.server(lab)?;
-        // A datagram socket is no connection: it holds nobody up.
-        let most = if plan.transport.is_stream() { self.at_once.unwrap_or(usize::MAX) } else { usize::MAX };
         let options = Options { depth: plan.pipeline, ..options(plan) };
-        let crowd = Crowd::connect(endpoint(&server, plan)?, plan.connections.min(most), options)?;
+        let crowd = Crowd::connect(endpoint(&server, plan)?, self.holds(plan.connections, plan.transport), options)?;
         Ok((server, crowd))
     }
 }

@@ -24,7 +24,6 @@ pub mod race;
 mod random;
 pub mod search;
 mod session;
-mod sheet;
 mod slot;
 pub mod stats;
 

@@ -66,9 +66,8 @@ pub fn run(
         let place = server.endpoint(plan.transport).cloned();
         let place =
             place.ok_or_else(|| io::Error::other(format!("{} does not serve {}", server.name, plan.transport)))?;
-        let most = if plan.transport.is_stream() { contestant.at_once.unwrap_or(usize::MAX) } else { usize::MAX };
         let options = Options { stop: Some(plan.stop), ..Options::default() };
-        crowds.push(Crowd::connect(&place, plan.connections.min(most), options)?);
+        crowds.push(Crowd::connect(&place, contestant.holds(plan.connections, plan.transport), options)?);
         servers.push(server);
     }
     let standings: Vec<Mutex<Slot>> = servers.iter().map(|_| Mutex::default()).collect();

@@ -100,9 +100,8 @@ impl<'a> Search<'a> {
         let endpoint = server
             .endpoint(plan.transport)
             .ok_or_else(|| io::Error::other(format!("{} does not serve {}", server.name, plan.transport)))?;
-        let most = if plan.transport.is_stream() { contestant.at_once.unwrap_or(usize::MAX) } else { usize::MAX };
         let options = Options { stop: Some(plan.stop), ..Options::default() };
-        let crowd = Crowd::connect(endpoint, plan.connections.min(most), options)?;
+        let crowd = Crowd::connect(endpoint, contestant.holds(plan.connections, plan.transport), options)?;
         let random = Random::new(plan.seed);
         let log = Log::new(&server.name, plan.transport, began);
         Ok(Self { plan, server, crowd, low: 1.0, random, log })

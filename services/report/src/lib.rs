@@ -29,6 +29,7 @@ mod model;
 mod png;
 mod read;
 mod scene;
+pub mod sheet;
 mod svg;
 mod units;
 mod write;

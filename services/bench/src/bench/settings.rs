@@ -4,7 +4,7 @@ use report::Table;
 
 use super::{Contestant, Plan};
 use crate::lab::Lab;
-use crate::sheet;
+use report::sheet;
 
 /// The id of the table in a report.
 pub const SETTINGS: &str = "settings";

@@ -11,7 +11,7 @@ use super::experiment::{Experiment, connect, median};
 use super::{Claim, Finding, Verdict};
 use crate::driver::Options;
 use crate::pace::Pace;
-use crate::sheet::{axis, chart, figure, names, row, series, table};
+use report::sheet::{axis, chart, figure, names, row, series, table};
 
 pub(super) const CLAIM: Claim = Claim {
     name: "cores",

@@ -13,8 +13,8 @@ use super::{Claim, Finding, Verdict};
 use crate::driver::Options;
 use crate::lab::Server;
 use crate::pace::Pace;
-use crate::sheet::{axis, chart, figure, names, row, series, table};
 use crate::slot::Slot;
+use report::sheet::{axis, chart, figure, names, row, series, table};
 
 pub(super) const CLAIM: Claim = Claim {
     name: "datagrams",

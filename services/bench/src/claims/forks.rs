@@ -12,8 +12,8 @@ use super::{Claim, Finding, Verdict};
 use crate::driver::{Life, Options};
 use crate::lab::Server;
 use crate::pace::Pace;
-use crate::sheet::{axis, between, chart, figure, names, row, series, table};
 use crate::stats::{bootstrap_median, log_ratios};
+use report::sheet::{axis, between, chart, figure, names, row, series, table};
 
 pub(super) const CLAIM: Claim = Claim {
     name: "forks",

@@ -11,7 +11,7 @@ use super::{Claim, Finding, Verdict};
 use crate::driver::{Crowd, Options};
 use crate::lab::Server;
 use crate::pace::Pace;
-use crate::sheet::{axis, chart, figure, row, series, table};
+use report::sheet::{axis, chart, figure, row, series, table};
 
 pub(super) const CLAIM: Claim = Claim {
     name: "switches",

@@ -9,7 +9,7 @@ use report::{
 
 use super::Plan;
 use super::probe::{Probe, Verdict};
-use crate::sheet::{axis, column, figure, word};
+use report::sheet::{axis, column, figure, word};
 
 /// What a search found of one contestant.
 #[derive(Debug, Clone)]

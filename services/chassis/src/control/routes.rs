@@ -143,7 +143,7 @@ async fn wrong_method(method: Method, uri: Uri) -> Response {
 
 async fn no_route(uri: Uri) -> Response {
     let detail = format!("there is no {}; GET / lists what there is", uri.path());
-    Problem::new(axum::http::StatusCode::NOT_FOUND, "not-found", "Not found", detail).into_response()
+    Problem::not_found(detail).into_response()
 }
 
 /// The description of the API (OpenAPI 3.1).

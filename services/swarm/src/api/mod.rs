@@ -226,5 +226,5 @@ fn is_route(route: &str, path: &str) -> bool {
 
 async fn no_route(uri: Uri) -> Response {
     let detail = format!("there is no {}; GET / lists what there is", uri.path());
-    Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail).into_response()
+    Problem::not_found(detail).into_response()
 }

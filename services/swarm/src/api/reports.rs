@@ -43,7 +43,7 @@ pub(super) async fn chart(State(api): Access, Path((id, file)): Path<(String, St
         .and_then(|(name, ending)| Some((charts.iter().find(|chart| chart.id == name)?.clone(), form(ending)?)));
     let Some((chart, (format, kind))) = wanted else {
         let names: Vec<&str> = charts.iter().map(|chart| chart.id.as_str()).collect();
-        return Err(missing(format!(
+        return Err(Problem::not_found(format!(
             "there is no picture {file:?}; there is {}, each as .svg and .png",
             names.join(", ")
         )));
@@ -66,7 +66,7 @@ async fn shown(
     let failed = |why: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", why);
     let files = tokio::task::spawn_blocking(draw).await.map_err(|error| failed(error.to_string()))?;
     let file = files.map_err(|error| failed(error.to_string()))?.into_iter().next();
-    let file = file.ok_or_else(|| missing("this run has none"))?;
+    let file = file.ok_or_else(|| Problem::not_found("this run has none"))?;
     let place = format!("inline; filename=\"{}\"", file.name);
     Ok(([(CONTENT_TYPE, kind.to_owned()), (CONTENT_DISPOSITION, place)], file.bytes).into_response())
 }
@@ -76,8 +76,4 @@ fn results(api: &Api, id: &str) -> Result<Arc<Results>, Problem> {
     run.results().ok_or_else(|| {
         Problem::conflict(format!("run {id} is {}: its report is made when it has ended", run.state().label()))
     })
-}
-
-fn missing(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
 }

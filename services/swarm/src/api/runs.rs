@@ -124,7 +124,7 @@ pub(super) fn find(api: &Api, id: &str) -> Result<Arc<Run>, Problem> {
     let run = id.parse().ok().and_then(|id| api.shared.runs.find(id));
     run.ok_or_else(|| {
         let detail = format!("there is no run {id:?}, or it is forgotten; GET /api/v1/runs lists what there is");
-        Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
+        Problem::not_found(detail)
     })
 }
 

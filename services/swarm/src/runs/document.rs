@@ -2,9 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use report::{
-    Axis, Cell, Chart, Column, Form, IntervalLog, Point, Report, Row, SCHEMA, Scale, Series, Table, Validity, Verdict,
-};
+use report::sheet::{axis, column, figure, row, series, word};
+use report::{Cell, Chart, Form, IntervalLog, Report, SCHEMA, Scale, Series, Table, Validity, Verdict};
 
 use super::record::Interval;
 use super::{Run, Why};
@@ -148,14 +147,14 @@ impl Known<'_> {
 
     fn figures(&self) -> Table {
         let elapsed = self.run.elapsed().as_secs_f64().max(f64::MIN_POSITIVE);
-        let row = |(seen, durations): (&Snapshot, &Durations)| {
+        let line = |(seen, durations): (&Snapshot, &Durations)| {
             let ledger = &seen.ledger;
             let right = (ledger.planned > 0).then(|| 100.0 * ledger.ok() as f64 / ledger.planned as f64);
             let mut cells = vec![count(ledger.planned), figure(right), figure(Some(ledger.ok() as f64 / elapsed))];
             cells.extend([0.5, 0.9, 0.99, 0.999].map(|q| figure(durations.response(q))));
             cells.push(figure(durations.longest));
             cells.extend(durations.service.map(figure));
-            Row { subject: seen.target.clone(), cells }
+            row(&seen.target, cells)
         };
         Table {
             id: "targets".into(),
@@ -172,7 +171,7 @@ impl Known<'_> {
                 column("service_p50", "p50 from asking", "us", Some(true)),
                 column("service_p99", "p99 from asking", "us", Some(true)),
             ],
-            rows: self.seen.iter().zip(&self.durations).map(row).collect(),
+            rows: self.seen.iter().zip(&self.durations).map(line).collect(),
             note: "Percentiles are counted from the instant at which a question should have been asked; clients without a \
                    schedule have none, and who reads slowly is not counted."
                 .into(),
@@ -184,31 +183,30 @@ impl Known<'_> {
             vec![column("unsent", "unsent", "", Some(true)), column("dropped", "dropped", "", Some(true))];
         columns
             .extend(Outcome::ALL.map(|outcome| column(outcome.label(), &outcome.label().replace('_', " "), "", None)));
-        let row = |seen: &Snapshot| {
+        let line = |seen: &Snapshot| {
             let ledger = &seen.ledger;
             let cells = [ledger.unsent, ledger.dropped].into_iter().chain(ledger.outcomes).map(count);
-            Row { subject: seen.target.clone(), cells: cells.collect() }
+            row(&seen.target, cells.collect())
         };
         Table {
             id: "outcomes".into(),
             title: "What became of the questions".into(),
             columns,
-            rows: self.seen.iter().map(row).collect(),
+            rows: self.seen.iter().map(line).collect(),
             note: "Unsent and dropped ones were never asked; aborted ones were broken off by the client, as it was meant to."
                 .into(),
         }
     }
 
     fn expected(&self) -> Table {
-        let row = |finding: &Finding| Row {
-            subject: finding.expected.clone(),
-            cells: vec![figure(finding.found), word(if finding.holds { "yes" } else { "no" })],
+        let line = |finding: &Finding| {
+            row(&finding.expected, vec![figure(finding.found), word(if finding.holds { "yes" } else { "no" })])
         };
         Table {
             id: "expectations".into(),
             title: "What was expected".into(),
             columns: vec![column("found", "found", "", None), column("holds", "as expected", "", None)],
-            rows: self.expectations.iter().map(row).collect(),
+            rows: self.expectations.iter().map(line).collect(),
             note: String::new(),
         }
     }
@@ -249,26 +247,27 @@ impl Known<'_> {
         value: impl Fn(&Interval) -> Option<f64>,
     ) -> Chart {
         let line = |(seen, intervals): (&Snapshot, &Vec<Interval>)| {
-            let known = intervals.iter().filter_map(|one| Some(point(one.begin + one.length / 2.0, Some(value(one)?))));
-            Series { name: seen.target.clone(), points: known.collect() }
+            series(
+                &seen.target,
+                intervals.iter().filter_map(|one| Some((one.begin + one.length / 2.0, Some(value(one)?)))),
+            )
         };
         let lines = self.seen.iter().zip(&self.intervals).map(line);
-        let end = Series { name: "end".into(), points: vec![point(self.run.elapsed().as_secs_f64(), None)] };
+        let end = series("end", [(self.run.elapsed().as_secs_f64(), None)]);
         Chart {
             id: id.into(),
             title: title.into(),
             form: Form::Timeline,
             x: axis("since the run began", "s", Scale::Linear),
             y: axis(y, unit, scale),
-            series: lines.chain([end]).filter(|series| !series.points.is_empty()).collect(),
+            series: lines.chain([end]).filter(|line: &Series| !line.points.is_empty()).collect(),
             note: "Each point is an interval of the run; after the end only answers come.".into(),
         }
     }
 
     fn spectrum(&self) -> Chart {
-        let line = |(seen, durations): (&Snapshot, &Durations)| Series {
-            name: seen.target.clone(),
-            points: durations.response.iter().map(|&(q, us)| point(q, Some(us))).collect(),
+        let line = |(seen, durations): (&Snapshot, &Durations)| {
+            series(&seen.target, durations.response.iter().map(|&(q, us)| (q, Some(us))))
         };
         Chart {
             id: "spectrum".into(),
@@ -326,26 +325,6 @@ fn time(us: f64) -> String {
     }
 }
 
-fn column(id: &str, title: &str, unit: &str, less_is_better: Option<bool>) -> Column {
-    Column { id: id.into(), title: title.into(), unit: unit.into(), less_is_better }
-}
-
-fn axis(title: &str, unit: &str, scale: Scale) -> Axis {
-    Axis { title: title.into(), unit: unit.into(), scale, names: Vec::new() }
-}
-
-const fn point(x: f64, y: Option<f64>) -> Point {
-    Point { x, y, interval: None, z: None }
-}
-
-fn figure(value: Option<f64>) -> Cell {
-    Cell { value, ..Cell::default() }
-}
-
 fn count(count: u64) -> Cell {
     figure(Some(count as f64))
-}
-
-fn word(text: &str) -> Cell {
-    Cell { text: text.into(), ..Cell::default() }
 }
