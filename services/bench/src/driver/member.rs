@@ -38,6 +38,14 @@ pub(super) enum Failure {
     Silence,
 }
 
+/// Questions that were planned and written together.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    planned: u64,
+    written: u64,
+    count: usize,
+}
+
 /// One client.
 #[derive(Debug, Default)]
 pub(super) struct Member {
@@ -45,10 +53,10 @@ pub(super) struct Member {
     pub phase: Phase,
     /// Changes with the socket: an event of an earlier socket means nothing.
     generation: u32,
-    /// Questions on the way: when each was planned and when it was written.
-    asked: VecDeque<(u64, u64)>,
-    /// Planned instants of questions that wait for the socket.
-    waiting: VecDeque<u64>,
+    /// Questions on the way, oldest first.
+    asked: VecDeque<Asked>,
+    /// Questions that wait for the socket: when they were planned, and how many.
+    waiting: VecDeque<(u64, usize)>,
     /// When the present phase began.
     since: u64,
     /// Number of the next question, and of the oldest that is on the way.
@@ -80,9 +88,22 @@ impl Member {
 
     /// Forgets what was not written, and says how much that was.
     pub fn forget_waiting(&mut self) -> usize {
-        let count = self.waiting.len();
-        self.waiting.clear();
-        count
+        self.waiting.drain(..).map(|(_, count)| count).sum()
+    }
+
+    /// How many questions are on the way.
+    fn owed_answers(&self) -> usize {
+        self.asked.iter().map(|asked| asked.count).sum()
+    }
+
+    /// Takes at most `limit` questions off the way that were written together, the oldest; none if there are none.
+    fn take_asked(&mut self, limit: usize) -> Option<Asked> {
+        let oldest = self.asked.front_mut().filter(|_| limit > 0)?;
+        if oldest.count <= limit {
+            return self.asked.pop_front();
+        }
+        oldest.count -= limit;
+        Some(Asked { count: limit, ..*oldest })
     }
 
     /// Ends a conversation in which nothing is on the way.
@@ -94,7 +115,7 @@ impl Member {
 
     /// Gives up a socket with questions on the way, and says how many: their answers must not be heard in the next slot.
     pub fn abandon(&mut self) -> usize {
-        let count = self.asked.len();
+        let count = self.owed_answers();
         if count > 0 || self.phase == Phase::Blocked {
             self.close(false);
         }
@@ -106,7 +127,7 @@ impl Member {
         match self.phase {
             Phase::Closed => None,
             Phase::Connecting | Phase::Blocked => Some(self.since),
-            Phase::Connected => self.asked.front().map(|&(_, written)| written),
+            Phase::Connected => self.asked.front().map(|asked| asked.written),
         }
     }
 }
@@ -116,7 +137,7 @@ impl Crowd {
     pub(super) fn give(&mut self, index: u32, count: usize, planned: u64, run: &mut Run) {
         run.slot.planned += count as u64;
         let member = &mut self.members[index as usize];
-        member.waiting.extend(std::iter::repeat_n(planned, count));
+        member.waiting.push_back((planned, count));
         match member.phase {
             Phase::Closed => self.open(index, run),
             Phase::Connected => self.flush(index, run),
@@ -154,7 +175,7 @@ impl Crowd {
     fn flush(&mut self, index: u32, run: &mut Run) {
         let member = &mut self.members[index as usize];
         let Some(socket) = member.socket.as_ref() else { return };
-        let count = member.waiting.len();
+        let count = member.waiting.iter().map(|&(_, count)| count).sum();
         if count == 0 {
             return;
         }
@@ -164,10 +185,10 @@ impl Crowd {
         match send(socket, text, SendFlags::NOSIGNAL) {
             Ok(written) if written == text.len() => {
                 let is_open_loop = run.schedule.is_some();
-                for planned in member.waiting.drain(..) {
-                    member.asked.push_back((planned, now));
+                for (planned, count) in member.waiting.drain(..) {
+                    member.asked.push_back(Asked { planned, written: now, count });
                     if is_open_loop {
-                        run.slot.lag.saturating_record(now.saturating_sub(planned).max(1));
+                        run.slot.lag.saturating_record_n(now.saturating_sub(planned).max(1), count as u64);
                     }
                 }
                 member.next = ((member.next as usize + count) % KINDS) as u8;
@@ -245,7 +266,7 @@ impl Crowd {
     /// Bytes of a stream.
     fn heard(&mut self, index: u32, count: usize, run: &mut Run) {
         let member = &mut self.members[index as usize];
-        let owed = member.asked.len();
+        let owed = member.owed_answers();
         let heard = self.script.hear(member.first as usize, member.partial, owed, &self.buffer[..count]);
         member.partial = heard.partial;
         self.answered(index, heard.whole, run);
@@ -282,7 +303,7 @@ impl Crowd {
 
     fn count_wrong(&mut self, index: u32, run: &mut Run) {
         let member = &mut self.members[index as usize];
-        member.asked.pop_front();
+        member.take_asked(1);
         member.owed += 1;
         self.outstanding -= 1;
         run.slot.wrong += 1;
@@ -294,16 +315,14 @@ impl Crowd {
         let done = if self.options.depth == 1 { run.stamp } else { clock::now() };
         let member = &mut self.members[index as usize];
         let is_open_loop = run.schedule.is_some();
-        for together in member.asked.make_contiguous()[..count].chunk_by(|one, other| one.1 == other.1) {
-            let (_, written) = together[0];
-            run.slot.service.saturating_record_n(done.saturating_sub(written).max(1), together.len() as u64);
+        let mut left = count;
+        while let Some(asked) = member.take_asked(left) {
+            left -= asked.count;
+            run.slot.service.saturating_record_n(done.saturating_sub(asked.written).max(1), asked.count as u64);
             if is_open_loop {
-                for (planned, _) in together {
-                    run.slot.response.saturating_record(done.saturating_sub(*planned).max(1));
-                }
+                run.slot.response.saturating_record_n(done.saturating_sub(asked.planned).max(1), asked.count as u64);
             }
         }
-        member.asked.drain(..count);
         member.first = ((member.first as usize + count) % KINDS) as u8;
         member.served += count as u32;
         self.outstanding -= count;
@@ -341,7 +360,7 @@ impl Crowd {
     pub(super) fn fail(&mut self, index: u32, failure: Failure, run: &mut Run) {
         let is_stream = self.place.transport.is_stream();
         let member = &mut self.members[index as usize];
-        let asked = member.asked.len();
+        let asked = member.owed_answers();
         let waiting = if run.is_sending { member.forget_waiting() } else { 0 };
         member.owed += (asked + waiting) as u32;
         member.close(false);
