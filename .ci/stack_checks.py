@@ -51,11 +51,21 @@ def ask(url, method="GET", body=None, headers=None):
         return error.code, json.loads(text) if text[:1] in "{[" else text, error.headers
 
 
-def query(expression):
+def result(expression):
     status, answer, _ = ask(f"{PROMETHEUS}/api/v1/query?query=" + urllib.parse.quote(expression))
     if status != 200:
         raise AssertionError(f"{expression}: {answer}")
-    return [(series["metric"], float(series["value"][1])) for series in answer["data"]["result"]]
+    return answer["data"]["result"]
+
+
+def query(expression):
+    return [(series["metric"], float(series["value"][1])) for series in result(expression)]
+
+
+def scraped(selector, since):
+    """Of each series what was scraped after an instant, oldest first."""
+    series = [(one["metric"], one["values"]) for one in result(f"{selector}[1m]")]
+    return [(metric, [float(value) for at, value in values if at > since]) for metric, values in series]
 
 
 def wait_for(what, holds, patience=PATIENCE):
@@ -222,6 +232,22 @@ def scenario(stack):
     return f"{ask(location)[1]['state']}, with a report of {len(report['charts'])} pictures"
 
 
+def live_plan(stack):
+    """A change of the plan is in the first scrape after it; and the spotlight turns in the data that Grafana asks for."""
+    lit = {"epoll", "prefork"}
+    generation = query("zen_swarm_plan_generation")[0][1]
+    body = {"spotlight": {"mode": "turn", "targets": sorted(lit), "turn_seconds": 4, "rate": 60}}
+    assert ask(SWARM + "/api/v1/plan", "PATCH", body, {**stack.auth, "If-Match": "*"})[0] == 200
+    changed = time.time()
+    first = wait_for("a scrape after the change", lambda: scraped("zen_swarm_plan_generation", changed)[0][1])[0]
+    assert first > generation, f"the first scrape after the change has plan {first}, and the plan before it was {generation}"
+    turning = lambda: {metric["architecture"]: set(values) for metric, values in scraped("zen_swarm_spotlight", changed)}
+    seen = wait_for("a turn of both", lambda: (lambda seen: seen if all(seen[name] == {0, 1} for name in lit) else None)(turning()), 40)
+    others = {name: values for name, values in seen.items() if name not in lit and values != {0}}
+    assert not others, others
+    return f"plan {first:.0f} in the first scrape, and {' and '.join(sorted(lit))} in turn"
+
+
 def every_panel(stack):
     """Puts everybody into the spotlight for a while, then runs every query of every panel."""
     body = {"spotlight": {"mode": "fixed", "targets": [], "turn_seconds": 20, "rate": 60}}
@@ -292,7 +318,7 @@ def traces(stack):
 def main():
     stack = Stack()
     failed = []
-    checks = (all_answer, targets, thousand, settings, lifecycle, traces, scenario, every_panel)
+    checks = (all_answer, targets, thousand, settings, lifecycle, traces, scenario, live_plan, every_panel)
     for check in [check for check in checks if check.__name__ in sys.argv[1:] or not sys.argv[1:]]:
         began = time.monotonic()
         try:
