@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 pub mod cgroup;
+mod connections;
 mod events;
 mod handlers;
 mod metrics;

@@ -69,6 +69,8 @@ const REFUSED: &[Case] = &[
     (409, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"backlog\": 10}")),
     (409, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"lab\": false}")),
     (409, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"workers\": 8}")),
+    (422, "GET", "/api/v1/connections?limit=0", &[], None),
+    (422, "GET", "/api/v1/connections?limit=all", &[], None),
     (422, "POST", "/api/v1/pause", &[JSON], Some("{\"for\": \"2h\"}")),
     (422, "POST", "/api/v1/pause", &[JSON], Some("{\"until\": \"noon\"}")),
     (422, "POST", "/api/v1/drain", &[JSON], Some("{\"then\": \"dance\"}")),
@@ -335,4 +337,42 @@ fn the_program_tells_of_events() {
     let events: Vec<Value> = tell(&["--json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(events.len(), text.lines().count());
     assert!(events.iter().any(|event| event["event"] == "setting" && event["key"] == "idle_timeout"));
+}
+
+#[test]
+fn connections_are_listed_and_those_that_wait_come_first() {
+    let server = Server::start_on("single_threaded", &["tcp", "udp", "unix"], &["idle_timeout=1h"]);
+    let other = Server::start_on("epoll", &["tcp"], &[]);
+    let _not_ours = Stream::connect(&other, "tcp");
+    let mut taken = TcpStream::connect(server.address("tcp")).unwrap();
+    taken.write_all(Q).unwrap();
+    let mut answer = [0; A.len()];
+    taken.read_exact(&mut answer).unwrap();
+    let mut waits = TcpStream::connect(server.address("tcp")).unwrap();
+    waits.write_all(Q).unwrap();
+    let mut unix = Stream::connect(&server, "unix");
+    unix.ask(Q, A);
+    let list = wait_for("all bytes to be where they are going", || {
+        let list = server.get("/api/v1/connections").1;
+        (list["connections"][1]["unacknowledged_bytes"] == 0).then_some(list)
+    });
+    assert_eq!((&list["total"], &list["shown"]), (&json!(3), &json!(3)), "{list}");
+    let tcp = |peer: &TcpStream, held: bool, unread: usize| {
+        json!({
+            "endpoint": format!("tcp://{}", server.address("tcp")), "transport": "tcp", "state": "established", "held": held,
+            "peer": peer.local_addr().unwrap().to_string(), "unread_bytes": unread, "unacknowledged_bytes": 0, "retransmits": 0,
+        })
+    };
+    assert_eq!(list["connections"][0], tcp(&waits, false, Q.len()), "{list}");
+    assert_eq!(list["connections"][1], tcp(&taken, true, 0), "{list}");
+    let endpoint = format!("unix://{}", server.path("unix").display());
+    assert_eq!(
+        list["connections"][2],
+        json!({"endpoint": endpoint, "transport": "unix", "state": "connected", "held": true})
+    );
+    let first = server.get("/api/v1/connections?limit=1").1;
+    assert_eq!((&first["total"], &first["shown"]), (&json!(3), &json!(1)));
+    assert_eq!(first["connections"], json!([list["connections"][0]]));
+    drop((taken, waits, unix));
+    wait_for("nobody to be there", || (server.get("/api/v1/connections").1["total"] == 0).then_some(()));
 }

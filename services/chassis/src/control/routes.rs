@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde_json::{Map, Value, json};
 
-use super::{Control, events, handlers, orders};
+use super::{Control, connections, events, handlers, orders};
 
 /// One method of one path.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,13 @@ pub const ROUTES: &[Route] = &[
     read("/openapi.json", "This description"),
     read("/api/v1/info", "What is served, and where"),
     read("/api/v1/status", "What is going on: state, endpoints, connections, questions, the books of a drain"),
+    Route {
+        errors: &[422],
+        ..read(
+            "/api/v1/connections",
+            "The clients' connections as the kernel lists them, those with the most bytes waiting first; ?limit=100 shows so many",
+        )
+    },
     Route {
         errors: &[503],
         ..read(
@@ -115,7 +122,7 @@ pub(super) fn router(control: Arc<Control>) -> Router {
     router.fallback(no_route).with_state(control)
 }
 
-fn paths() -> [(&'static str, MethodRouter<Arc<Control>>); 20] {
+fn paths() -> [(&'static str, MethodRouter<Arc<Control>>); 21] {
     [
         ("/", get(handlers::index)),
         ("/livez", get(handlers::livez)),
@@ -124,6 +131,7 @@ fn paths() -> [(&'static str, MethodRouter<Arc<Control>>); 20] {
         ("/openapi.json", get(handlers::openapi)),
         ("/api/v1/info", get(handlers::info)),
         ("/api/v1/status", get(handlers::status)),
+        ("/api/v1/connections", get(connections::connections)),
         ("/api/v1/events", get(events::events)),
         ("/api/v1/config", get(handlers::config).patch(handlers::patch_config)),
         ("/api/v1/config/schema", get(handlers::schema)),
