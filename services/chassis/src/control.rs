@@ -5,6 +5,8 @@
 
 pub mod catalogue;
 pub mod cgroup;
+mod connections;
+mod events;
 mod handlers;
 mod metrics;
 mod orders;
@@ -17,16 +19,17 @@ mod tests;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use admin::{Guard, Observation};
 use axum::http::Method;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
-use crate::Architecture;
 use crate::page::{EndpointPage, LiveValue, Page, State};
 use crate::settings::{self, Changes, Start};
+use crate::{Architecture, logs};
 use metrics::Metrics;
 use spans::Spans;
 
@@ -64,6 +67,10 @@ struct Control {
     metrics: Metrics,
     /// Changes of settings come one after the other.
     changing: Mutex<()>,
+    /// Places for those who follow the events.
+    followers: Arc<Semaphore>,
+    /// Whether the process has been told to end, so that nobody need wait for another event.
+    is_ending: AtomicBool,
 }
 
 /// How far a change has come.
@@ -98,6 +105,7 @@ fn serve(context: Context, spans: &Spans) -> io::Result<()> {
         let control = Arc::new(Control::new(context.page, context.architecture, context.start)?);
         let last_answers = async {
             term.recv().await;
+            control.is_ending.store(true, Ordering::Relaxed);
             // Who follows a drain asks once more how it went.
             tokio::time::sleep(LAST_ANSWERS).await;
         };
@@ -114,7 +122,16 @@ impl Control {
     fn new(page: &'static Page, architecture: &'static Architecture, start: Start) -> io::Result<Self> {
         let metrics = Metrics::new(page, architecture, &start).map_err(io::Error::other)?;
         let guard = Arc::new(guard(&start, architecture.name));
-        Ok(Self { page, architecture, start, guard, metrics, changing: Mutex::new(()) })
+        Ok(Self {
+            page,
+            architecture,
+            start,
+            guard,
+            metrics,
+            changing: Mutex::new(()),
+            followers: Arc::new(Semaphore::new(events::FOLLOWERS)),
+            is_ending: AtomicBool::new(false),
+        })
     }
 
     /// The endpoints with their parts of the page.
@@ -209,7 +226,7 @@ fn guard(start: &Start, architecture: &str) -> Guard {
 fn audit(request: &Observation<'_>) {
     if !matches!(*request.method, Method::GET | Method::HEAD | Method::OPTIONS) {
         tracing::info!(
-            event = "admin",
+            event = logs::ATTEMPT,
             method = request.method.as_str(),
             path = request.path,
             remote = %request.remote,

@@ -3,6 +3,8 @@
 //! A reader that has stopped must not stop the server, and a log must not need a thread (the supervisor has none to give).
 //! So each line is at most PIPE_BUF bytes and is only written when poll(2) says that the pipe has room for so much; otherwise
 //! it is counted and dropped.
+//!
+//! What happens to the server is also written to the page's journal, whatever the log's reader does and `log_filter` says.
 
 use std::fmt::Debug;
 use std::io;
@@ -19,13 +21,10 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
-use crate::page::{LiveValue, Page};
+use crate::page::{EVENT_BYTES, LiveValue, Page};
 
 /// What a pipe takes whole or not at all (pipe(7)).
 const PIPE_BUF: usize = 4096;
-
-/// The bytes of a text that are kept where a line is too long; each of them may need six in JSON.
-const LONGEST_TEXT: usize = 400;
 
 /// A layer that may be put beside the log later: the control plane's spans.
 pub(crate) type Spans = Box<dyn Layer<Registry> + Send + Sync>;
@@ -77,7 +76,8 @@ struct JsonLines;
 impl<S: Subscriber> Layer<S> for JsonLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let Some(writer) = WRITER.get() else { return };
-        if !is_wanted(writer.page, event.metadata()) {
+        let (is_wanted, is_told) = (is_wanted(writer.page, event.metadata()), is_told(event.metadata()));
+        if !is_wanted && !is_told {
             return;
         }
         let mut line = Map::new();
@@ -86,18 +86,32 @@ impl<S: Subscriber> Layer<S> for JsonLines {
         line.insert("architecture".into(), writer.architecture.into());
         line.insert("role".into(), role().into());
         event.record(&mut Fields(&mut line));
-        if !write(&fit(line)) {
+        if is_told && line.get("event").is_some_and(|name| name != ATTEMPT) {
+            writer.page.journal.write(&fit(line.clone(), EVENT_BYTES));
+        }
+        if is_wanted && !write(&fit(line, PIPE_BUF - 1)) {
             writer.page.log_lines_dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
+/// The event of a line about who asked for a change, allowed or not: for the log alone. Whoever may read the journal need
+/// not know, and attempts that are refused would push out what has happened.
+pub(crate) const ATTEMPT: &str = "admin";
+
 /// Other people's crates are only heard when they warn.
 fn is_wanted(page: &Page, metadata: &Metadata<'_>) -> bool {
     let limit = page.settings.get(LiveValue::LogFilter).0;
-    let ours = metadata.target().starts_with("chassis") || metadata.target().starts_with("architectures");
     let level = rank(*metadata.level());
-    level <= limit && (ours || level <= rank(Level::WARN))
+    level <= limit && (is_ours(metadata) || level <= rank(Level::WARN))
+}
+
+fn is_told(metadata: &Metadata<'_>) -> bool {
+    is_ours(metadata) && rank(*metadata.level()) <= rank(Level::INFO)
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with("chassis") || metadata.target().starts_with("architectures")
 }
 
 fn rank(level: Level) -> u64 {
@@ -113,15 +127,15 @@ fn write(line: &str) -> bool {
     has_room && rustix::io::write(stderr.as_fd(), &cut(line)).is_ok()
 }
 
-/// The line; where it is too long, its texts are shortened, so that it stays JSON.
-fn fit(mut line: Map<String, Value>) -> String {
+/// The line; where it has more bytes than `most`, its texts are shortened, so that it stays JSON.
+fn fit(mut line: Map<String, Value>, most: usize) -> String {
     let whole = json(&line);
-    if whole.len() < PIPE_BUF {
+    if whole.len() <= most {
         return whole;
     }
     for value in line.values_mut() {
         if let Value::String(text) = value {
-            text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+            text.truncate(text.floor_char_boundary(most / 10));
         }
     }
     line.insert("shortened".into(), true.into());
@@ -178,13 +192,13 @@ mod tests {
 
     #[test]
     fn a_short_line_is_left_alone() {
-        assert_eq!(fit(line("hello")), "{\"event\":\"test\",\"message\":\"hello\"}");
+        assert_eq!(fit(line("hello"), PIPE_BUF), "{\"event\":\"test\",\"message\":\"hello\"}");
     }
 
     #[test]
     fn a_long_line_stays_json_and_fits_a_pipe() {
         for message in ["x".repeat(10_000), "\u{0}".repeat(10_000), "\u{1F980}".repeat(3_000)] {
-            let line = cut(&fit(line(&message)));
+            let line = cut(&fit(line(&message), PIPE_BUF - 1));
             assert!(line.len() <= PIPE_BUF);
             let line: Value = serde_json::from_slice(&line).unwrap();
             assert_eq!((&line["event"], &line["shortened"]), (&"test".into(), &true.into()));
@@ -194,7 +208,7 @@ mod tests {
     #[test]
     fn what_cannot_be_shortened_is_cut() {
         let line: Map<String, Value> = (0..100).map(|at| (at.to_string(), "x".repeat(100).into())).collect();
-        let line = cut(&fit(line));
+        let line = cut(&fit(line, PIPE_BUF - 1));
         assert_eq!((line.len(), line.last()), (PIPE_BUF, Some(&b'\n')));
     }
 }

@@ -11,6 +11,7 @@
 
 mod count;
 mod faults;
+mod journal;
 mod settings;
 mod slot;
 
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 pub use count::{Counter, DURATION_BOUNDS, Gauge, Histogram, Usage};
 pub use faults::{Fault, Faults, Target};
+pub use journal::{EVENT_BYTES, Entry, Journal, KEPT};
 pub use settings::{IoUring, Live, LiveValue, Settings};
 pub use slot::{Closed, Dropped, Rejected, Slot};
 
@@ -58,6 +60,8 @@ pub struct Page {
     pub log_lines_dropped: AtomicU64,
     /// CPU time and switches of control planes that have ended.
     pub control_ended: Usage,
+    /// What has happened last. Any process adds to it.
+    pub journal: Journal,
     /// One area for each endpoint.
     endpoints: [EndpointPage; MAX_ENDPOINTS],
 }

@@ -108,8 +108,8 @@ impl Supervisor {
         page.settings.set_io_uring(start.io_uring);
         page.settings.write(&start.live);
         page.endpoint_count.store(start.listen.len() as u32, std::sync::atomic::Ordering::Relaxed);
-        page.set_state(State::Starting);
         logs::init(page, architecture.name, "supervisor");
+        enter(page, State::Starting);
         raise_descriptor_limit();
         // Before anything listens: a signal must find its handler (here: a blocked mask that sigtimedwait reads).
         signals::block()?;
@@ -183,8 +183,7 @@ impl Supervisor {
     }
 
     fn enter(&self, state: State) {
-        self.page.set_state(state);
-        tracing::info!(event = "state", state = state.label(), "{}", state.label());
+        enter(self.page, state);
     }
 
     fn drain(&mut self, then: AfterDrain, fast: bool) {
@@ -474,6 +473,11 @@ impl Respawns {
     fn may_now(&self) -> bool {
         self.deaths.len() < Self::MANY || self.deaths.last().is_none_or(|last| last.elapsed() >= Self::PAUSE)
     }
+}
+
+fn enter(page: &Page, state: State) {
+    page.set_state(state);
+    tracing::info!(event = "state", state = state.label(), "{}", state.label());
 }
 
 fn open_planes(start: &mut Start, page: &'static Page, mut inherited: Inherited) -> io::Result<Vec<Plane>> {

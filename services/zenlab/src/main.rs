@@ -59,6 +59,8 @@ enum Command {
     Top(top::Args),
     /// Print what servers are doing
     Status(operate::status::Args),
+    /// Print what has happened to a server, such as settings changed and workers replaced
+    Events(operate::events::Args),
     /// Read or change the settings of a running server
     #[command(subcommand)]
     Config(operate::config::Action),
@@ -118,6 +120,7 @@ fn run(command: &Command) -> Outcome {
         Command::Ask(args) => ask::run(args),
         Command::Top(args) => top::run(args),
         Command::Status(args) => operate::status::run(args),
+        Command::Events(args) => operate::events::run(args),
         Command::Config(action) => operate::config::run(action),
         Command::Pause(args) => args.run(),
         Command::Resume(args) => args.run(),

@@ -16,10 +16,11 @@ use std::thread;
 
 use serde_json::{Value, json};
 use support::client::{A, Q, Stream};
-use support::{Directory, Server, exchange, request};
+use support::{Directory, Server, exchange, kill, request, wait_for};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const MATCH: (&str, &str) = ("If-Match", "*");
+const EVENTS: &str = "/api/v1/events";
 const TOKEN: &str = "open-sesame-open-sesame-open-sesame";
 
 type Case = (u16, &'static str, &'static str, &'static [(&'static str, &'static str)], Option<&'static str>);
@@ -68,6 +69,8 @@ const REFUSED: &[Case] = &[
     (409, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"backlog\": 10}")),
     (409, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"lab\": false}")),
     (409, "PATCH", "/api/v1/config", &[JSON, MATCH], Some("{\"workers\": 8}")),
+    (422, "GET", "/api/v1/connections?limit=0", &[], None),
+    (422, "GET", "/api/v1/connections?limit=all", &[], None),
     (422, "POST", "/api/v1/pause", &[JSON], Some("{\"for\": \"2h\"}")),
     (422, "POST", "/api/v1/pause", &[JSON], Some("{\"until\": \"noon\"}")),
     (422, "POST", "/api/v1/drain", &[JSON], Some("{\"then\": \"dance\"}")),
@@ -195,7 +198,8 @@ fn the_description_lists_every_route() {
         let (method, path) = (route["method"].as_str().unwrap().to_lowercase(), route["path"].as_str().unwrap());
         assert!(openapi["paths"][path][&method]["summary"].is_string(), "{method} {path}");
         if method == "get" {
-            assert_eq!(server.get(path).0, 200, "{path}");
+            let whole = if path == EVENTS { format!("{path}?follow=false") } else { path.to_owned() };
+            assert_eq!(server.get(&whole).0, 200, "{path}");
         }
     }
 }
@@ -243,4 +247,132 @@ fn a_server_can_go_by_another_name_than_its_architectures() {
     let (_, text) = server.get("/metrics");
     let text = text.as_str().expect("text");
     assert!(text.contains("architecture=\"echo_callbacks\"") && !text.contains("architecture=\"callbacks\""));
+}
+
+/// What has happened to a server, in its own words.
+fn events(server: &Server) -> Vec<Value> {
+    let (status, text) = server.get("/api/v1/events?follow=false");
+    assert_eq!(status, 200);
+    let lines = text.as_str().expect("text").lines();
+    lines.filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect()
+}
+
+/// Of a server with one endpoint.
+fn control_plane(server: &Server) -> i32 {
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.pid())).unwrap();
+    let mut pids = children.split_whitespace().map(|pid| pid.parse().unwrap());
+    pids.find(|&pid| pid != server.leader("tcp")).expect("a control plane")
+}
+
+#[test]
+fn events_tell_what_happens_to_the_server() {
+    let server = Server::start_on("prefork", &["tcp"], &[]);
+    server.set("log_filter", json!("error"));
+    let happens = |name: &str, is_it: &dyn Fn(&Value) -> bool| {
+        wait_for(&format!("the event {name}"), || {
+            events(&server).into_iter().find(|event| event["event"] == name && is_it(event))
+        })
+    };
+    let any = |_: &Value| true;
+    happens("listening", &|event| event["url"] == format!("tcp://{}", server.address("tcp")));
+    server.set("idle_timeout", json!("9s"));
+    let setting = happens("setting", &|event| event["key"] == "idle_timeout");
+    assert_eq!((&setting["to"], &setting["source"]), (&json!("9s"), &json!("patch")));
+    for (order, state) in [("pause", "paused"), ("resume", "ready")] {
+        assert_eq!(server.post(&format!("/api/v1/{order}"), json!({})).0, 200);
+        happens("state", &|event| event["state"] == state);
+    }
+    assert_eq!(server.post("/api/v1/faults", json!({"kind": "abort", "target": "worker"})).0, 202);
+    happens("fault", &|event| event["fault"] == "abort" && event["target"] == "worker");
+    happens("worker_lost", &any);
+    kill(server.leader("tcp"), libc::SIGKILL);
+    happens("data_plane_lost", &any);
+    happens("respawned", &any);
+    let before = events(&server);
+    kill(control_plane(&server), libc::SIGKILL);
+    wait_for("another control plane", || (server.status()["control_restarts"] == 1).then_some(()));
+    assert_eq!(events(&server)[..before.len()], before, "the events outlive the control plane");
+    happens("control_lost", &any);
+    assert_eq!(server.post("/api/v1/drain", json!({})).0, 202);
+    let books = happens("drained", &any);
+    assert!(["answered", "forced", "lost", "retryable"].iter().all(|key| books[key].is_u64()), "{books}");
+    let states: Vec<_> =
+        events(&server).iter().filter_map(|event| event["state"].as_str().map(str::to_owned)).collect();
+    assert_eq!(states[..5], ["starting", "ready", "paused", "ready", "draining"]);
+    assert!(events(&server).iter().all(|event| event["event"] != "admin"), "who asked is the log's");
+    assert!(server.log().iter().all(|line| !line.contains("idle_timeout")), "they are told whatever the log says");
+    server.stop();
+}
+
+#[test]
+fn a_follower_hears_all_to_the_end() {
+    let server = Server::start_on("epoll", &["tcp"], &[]);
+    let mut follower = TcpStream::connect(server.admin.strip_prefix("http://").unwrap()).unwrap();
+    follower.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    write!(follower, "GET {EVENTS} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    server.stop();
+    let mut all = String::new();
+    follower.read_to_string(&mut all).unwrap();
+    let names: Vec<_> = all.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
+    assert!(names.starts_with(&["state", "listening", "admin_listening", "state"]), "{names:?}");
+    assert!(names.ends_with(&["state", "drained"]), "{names:?}");
+    assert!(all.ends_with("\r\n0\r\n\r\n"), "it is told that there is no more: {all:?}");
+}
+
+#[test]
+fn the_program_tells_of_events() {
+    let server = Server::start_on("epoll", &["tcp"], &["idle_timeout=7s"]);
+    server.set("idle_timeout", json!("9s"));
+    let tell = |more: &[&str]| {
+        let output = Command::new(support::ZENLAB).args(["events", &server.admin]).args(more).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = tell(&[]);
+    let setting = text.lines().find(|line| line.contains("setting")).unwrap_or_else(|| panic!("{text}"));
+    assert!(
+        setting.ends_with("  setting  from=7s key=idle_timeout role=control source=patch to=9s: a setting changes"),
+        "{setting}"
+    );
+    let events: Vec<Value> = tell(&["--json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events.len(), text.lines().count());
+    assert!(events.iter().any(|event| event["event"] == "setting" && event["key"] == "idle_timeout"));
+}
+
+#[test]
+fn connections_are_listed_and_those_that_wait_come_first() {
+    let server = Server::start_on("single_threaded", &["tcp", "udp", "unix"], &["idle_timeout=1h"]);
+    let other = Server::start_on("epoll", &["tcp"], &[]);
+    let _not_ours = Stream::connect(&other, "tcp");
+    let mut taken = TcpStream::connect(server.address("tcp")).unwrap();
+    taken.write_all(Q).unwrap();
+    let mut answer = [0; A.len()];
+    taken.read_exact(&mut answer).unwrap();
+    let mut waits = TcpStream::connect(server.address("tcp")).unwrap();
+    waits.write_all(Q).unwrap();
+    let mut unix = Stream::connect(&server, "unix");
+    unix.ask(Q, A);
+    let list = wait_for("all bytes to be where they are going", || {
+        let list = server.get("/api/v1/connections").1;
+        (list["connections"][1]["unacknowledged_bytes"] == 0).then_some(list)
+    });
+    assert_eq!((&list["total"], &list["shown"]), (&json!(3), &json!(3)), "{list}");
+    let tcp = |peer: &TcpStream, held: bool, unread: usize| {
+        json!({
+            "endpoint": format!("tcp://{}", server.address("tcp")), "transport": "tcp", "state": "established", "held": held,
+            "peer": peer.local_addr().unwrap().to_string(), "unread_bytes": unread, "unacknowledged_bytes": 0, "retransmits": 0,
+        })
+    };
+    assert_eq!(list["connections"][0], tcp(&waits, false, Q.len()), "{list}");
+    assert_eq!(list["connections"][1], tcp(&taken, true, 0), "{list}");
+    let endpoint = format!("unix://{}", server.path("unix").display());
+    assert_eq!(
+        list["connections"][2],
+        json!({"endpoint": endpoint, "transport": "unix", "state": "connected", "held": true})
+    );
+    let first = server.get("/api/v1/connections?limit=1").1;
+    assert_eq!((&first["total"], &first["shown"]), (&json!(3), &json!(1)));
+    assert_eq!(first["connections"], json!([list["connections"][0]]));
+    drop((taken, waits, unix));
+    wait_for("nobody to be there", || (server.get("/api/v1/connections").1["total"] == 0).then_some(()));
 }

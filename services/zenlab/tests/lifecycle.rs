@@ -200,7 +200,7 @@ fn a_second_signal_does_not_wait() {
         client.say(&Q[..10]);
         wait_for("the client to be taken", || (server.open("tcp") == 1).then_some(()));
         server.signal(libc::SIGTERM);
-        server.wait_for_event("state", 2);
+        wait_for("the drain", || server.events("state").iter().any(|event| event["state"] == "draining").then_some(()));
         server.signal(libc::SIGTERM);
         assert_eq!(server.wait().code(), Some(0));
         client.hear_rest();

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde_json::{Map, Value, json};
 
-use super::{Control, handlers, orders};
+use super::{Control, connections, events, handlers, orders};
 
 /// One method of one path.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,20 @@ pub const ROUTES: &[Route] = &[
     read("/openapi.json", "This description"),
     read("/api/v1/info", "What is served, and where"),
     read("/api/v1/status", "What is going on: state, endpoints, connections, questions, the books of a drain"),
+    Route {
+        errors: &[422],
+        ..read(
+            "/api/v1/connections",
+            "The clients' connections as the kernel lists them, those with the most bytes waiting first; ?limit=100 shows so many",
+        )
+    },
+    Route {
+        errors: &[503],
+        ..read(
+            "/api/v1/events",
+            "What happens to the server, as server-sent events: those it remembers, or after Last-Event-ID, then each as it comes; ?follow=false ends there",
+        )
+    },
     read("/api/v1/config", "Every setting, its source, and which generation of settings each worker runs"),
     change(
         "PATCH",
@@ -108,7 +122,7 @@ pub(super) fn router(control: Arc<Control>) -> Router {
     router.fallback(no_route).with_state(control)
 }
 
-fn paths() -> [(&'static str, MethodRouter<Arc<Control>>); 19] {
+fn paths() -> [(&'static str, MethodRouter<Arc<Control>>); 21] {
     [
         ("/", get(handlers::index)),
         ("/livez", get(handlers::livez)),
@@ -117,6 +131,8 @@ fn paths() -> [(&'static str, MethodRouter<Arc<Control>>); 19] {
         ("/openapi.json", get(handlers::openapi)),
         ("/api/v1/info", get(handlers::info)),
         ("/api/v1/status", get(handlers::status)),
+        ("/api/v1/connections", get(connections::connections)),
+        ("/api/v1/events", get(events::events)),
         ("/api/v1/config", get(handlers::config).patch(handlers::patch_config)),
         ("/api/v1/config/schema", get(handlers::schema)),
         ("/api/v1/config/reload", post(handlers::reload)),

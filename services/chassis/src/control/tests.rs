@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::catalogue::{Kind, METRICS};
 use super::{Control, ROUTES};
-use crate::page::{Order, Page, State};
+use crate::page::{KEPT, Order, Page, State};
 use crate::settings::{self, Flags};
 use crate::{Architecture, Capacity, Family, Workers};
 
@@ -30,6 +30,8 @@ static POOL: Architecture = Architecture {
 
 const TOKEN: &str = "a token of thirty-two characters";
 const MERGE: &str = "Content-Type: application/merge-patch+json";
+
+const EVENTS: &str = "/api/v1/events";
 
 /// A server without data planes.
 struct Server {
@@ -53,6 +55,15 @@ impl Answer {
         self.head.lines().find_map(|line| {
             line.split_once(": ").filter(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
         })
+    }
+
+    /// Server-sent events: id, name and data of each.
+    fn events(&self) -> Vec<(String, String, Value)> {
+        let fields = |text: &str| {
+            let field = |name| text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+            Some((field("id: ")?, field("event: ")?, serde_json::from_str(&field("data: ")?).unwrap()))
+        };
+        self.body.split("\n\n").filter_map(fields).collect()
     }
 
     fn detail(&self) -> String {
@@ -168,7 +179,9 @@ async fn the_router_has_exactly_the_routes_of_the_table() {
     let paths: BTreeSet<_> = ROUTES.iter().map(|route| route.path).collect();
     for path in paths {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
-            let answer = server.ask(method, path, &[], "").await;
+            // It would go on for ever.
+            let whole = if path == EVENTS { format!("{EVENTS}?follow=false") } else { path.to_owned() };
+            let answer = server.ask(method, &whole, &[], "").await;
             if ROUTES.iter().any(|route| (route.method, route.path) == (method, path)) {
                 assert!(!matches!(answer.status, 404 | 405 | 500), "{method} {path}: {}", answer.status);
                 continue;
@@ -544,4 +557,75 @@ async fn counts_of_the_page_arrive_in_the_metrics() {
     }
     let status = server.get("/api/v1/status").await.json();
     assert_eq!(status["endpoints"][0]["questions"], json!({"answered": 5, "unknown": 2, "malformed": 0}));
+}
+
+fn write_events(page: &Page, numbers: std::ops::RangeInclusive<u64>) {
+    numbers.for_each(|number| page.journal.write(&json!({"event": "state", "number": number}).to_string()));
+}
+
+#[tokio::test]
+async fn events_go_on_where_a_client_stopped_and_tell_it_what_it_has_missed() {
+    let server = Server::start(&[]).await;
+    let heard = async |id: &str| {
+        let answer = server.ask("GET", "/api/v1/events?follow=false", &[&format!("Last-Event-ID: {id}")], "").await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/event-stream")));
+        answer.events()
+    };
+    assert_eq!(heard("").await, []);
+    write_events(server.page, 1..=5);
+    let all = heard("").await;
+    let numbers: Vec<_> = all.iter().map(|(_, name, data)| (name.as_str(), data["number"].as_u64().unwrap())).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5].map(|number| ("state", number)));
+    let id = |at: usize| all[at].0.clone();
+    assert_eq!(heard(&id(2)).await, all[3..]);
+    assert_eq!(heard(&id(4)).await, []);
+    for unknown in ["5", "1-5", "nonsense", &id(4).replace("-5", "-6"), &id(4).replace("-5", "-x")] {
+        assert_eq!(heard(unknown).await, all, "{unknown} is no id of this server: all that there is");
+    }
+
+    write_events(server.page, 6..=KEPT + 9);
+    let later = heard(&id(2)).await;
+    assert_eq!((later[0].1.as_str(), &later[0].2), ("lagged", &json!({"lost": 6})));
+    assert_eq!((later.len() as u64, &later[1].2["number"]), (KEPT + 1, &json!(10)));
+    assert_eq!(later[0].0, id(0).replace("-1", "-9"), "who comes again after that has missed nothing more");
+    assert_eq!(heard(&later[0].0).await, later[1..]);
+    server.page.journal.write("{\"event\": \"cut o");
+    let cut = heard(&later[KEPT as usize].0).await;
+    assert_eq!((cut.len(), &cut[0].2), (1, &json!({"lost": 1})));
+}
+
+#[tokio::test]
+async fn followers_hear_events_as_they_come_and_leave_room_for_others() {
+    let server = Server::start(&[]).await;
+    let mut followers = Vec::new();
+    for _ in 0..super::events::FOLLOWERS {
+        let mut stream = BufReader::new(TcpStream::connect(server.address).await.unwrap());
+        stream.write_all(format!("GET {EVENTS} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+        hear(&mut stream, "HTTP/1.1 200 OK").await;
+        followers.push(stream);
+    }
+    let refused = server.get(EVENTS).await;
+    assert_eq!(refused.status, 503);
+    is_problem(&refused, EVENTS);
+    assert_eq!(server.get("/api/v1/events?follow=false").await.status, 200);
+    for number in 1..=3 {
+        write_events(server.page, number..=number);
+        for follower in &mut followers {
+            hear(follower, &format!("data: {{\"event\":\"state\",\"number\":{number}}}")).await;
+        }
+    }
+    // A place is free again when its client is gone.
+    drop(followers.pop());
+    while server.ask("HEAD", EVENTS, &[], "").await.status == 503 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Reads up to a line.
+async fn hear(stream: &mut BufReader<TcpStream>, wanted: &str) {
+    let mut line = String::new();
+    while line.trim_end() != wanted {
+        line.clear();
+        assert!(stream.read_line(&mut line).await.unwrap() > 0, "{wanted}");
+    }
 }

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod crash;
 pub mod drain;
+pub mod events;
 pub mod orders;
 pub mod shutdown;
 pub mod status;
