@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{answer_by, light, start, tcp, wait_for};
+use support::{answer_by, answer_right, light, start, tcp, wait_for};
 use swarm::{Kind, Service};
 
 /// A server whose first answer takes its time.
@@ -63,4 +63,19 @@ fn catching_up_is_no_faster_than_twice_the_rate_where_that_is_capped() {
     // One connection asks one thing at a time, so the server sees the pace; what is delayed may come together.
     let took = asked[100].duration_since(asked[0]).as_secs_f64();
     assert!(took >= 100.0 / 400.0 - 0.06, "a hundred came in {took} s");
+}
+
+#[test]
+fn the_largest_burst_is_asked_to_its_last_question() {
+    // The next one would come only after a hundred seconds.
+    let service = start(tcp(answer_right), |plan| {
+        plan.timeout_seconds = 20.0;
+        light(plan, Kind::Steady, 100.0, 16);
+        (plan.spotlight.clients.arrivals, plan.spotlight.clients.burst) = (swarm::Arrivals::Burst, 10_000);
+    });
+    let answered = wait_for(&service, "every answer", |ledger| ledger.ok() + ledger.dropped >= 10_000);
+    assert_eq!((answered.ledger.planned, answered.ledger.dropped), (10_000, 0), "{answered:?}");
+    let ledger = service.stop();
+    assert_eq!((ledger.sent, ledger.unsent, ledger.waiting, ledger.in_flight), (10_000, 0, 0, 0), "{ledger:?}");
+    assert!(ledger.is_balanced());
 }

@@ -9,15 +9,15 @@ use zen::Address;
 
 use super::{Engine, TICK};
 use crate::client::{Client, Connect, Next, Phase, Place, outcome_of};
-use crate::plan::OverRun;
+use crate::plan::{MOST_AT_ONCE, OverRun};
 use crate::population::{Asks, Depth, Ending, Reading, Text, Wanted, Way, Writing, bad_question};
 use crate::tally::Outcome;
 
 /// Conversations that one lane of visits has at once; what should begin beyond waits.
 const MOST_VISITORS: usize = 512;
 
-/// Instants of one lane that nobody could follow yet; what should be asked beyond is given up and counted.
-const MOST_WAITING: usize = 4096;
+/// Instants for which a lane keeps room while nothing waits; what a burst needs beyond is given back after it.
+const ROOM: usize = 64;
 
 /// Parts in which a fragmenter sends its question, and the time between them: long enough to be packets of their own.
 const PARTS: usize = 3;
@@ -50,7 +50,7 @@ impl Engine {
     /// Every entry in the books is one that leaves them balanced.
     fn plan(&mut self, lane: usize, due: Instant) {
         let questions = self.lanes[lane].questions() as u64;
-        let is_full = self.lanes[lane].waiting.len() >= MOST_WAITING;
+        let is_full = self.lanes[lane].waiting.len() >= MOST_AT_ONCE;
         self.book(lane, |seen| {
             seen.ledger.planned += questions;
             *if is_full { &mut seen.ledger.dropped } else { &mut seen.ledger.waiting } += questions;
@@ -134,6 +134,9 @@ impl Engine {
                 Some(id) => self.ask(id, due, now)?,
                 None => self.visit(lane, due, now),
             }
+        }
+        if self.lanes[lane].waiting.is_empty() {
+            self.lanes[lane].waiting.shrink_to(ROOM);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ const CATCH_UP: f64 = 2.0;
 pub(super) struct Lane {
     pub load: Load,
     pub schedule: Schedule,
-    /// Instants that have come and that nobody could follow yet.
+    /// Instants that have come and that nobody could follow yet, [`MOST_AT_ONCE`](crate::plan::MOST_AT_ONCE) at the most.
     pub waiting: VecDeque<Instant>,
     /// Clients that may be asked for more.
     pub free: VecDeque<usize>,

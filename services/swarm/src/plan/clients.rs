@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use zen::{Endpoint, Transport};
 
 use super::form::within;
-use super::{MOST_CONNECTIONS, MOST_RATE, PlanError, Source};
+use super::{MOST_AT_ONCE, MOST_CONNECTIONS, MOST_RATE, PlanError, Source};
 use crate::population::{Kind, MOST_WEIGHT, Population};
 use crate::schedule::stages;
 use crate::schedule::{Arrivals, Profile, Rate, Shape};
@@ -26,7 +26,7 @@ pub struct Clients {
     pub stages: String,
     /// How the instants follow each other, but for kinds whose point that is.
     pub arrivals: Arrivals,
-    /// How many come at the same instant, for bursts.
+    /// How many come at the same instant, for bursts: 1 to 10,000.
     pub burst: usize,
     /// What chance is made of.
     pub seed: u64,
@@ -107,7 +107,7 @@ impl Clients {
             pointer: format!("{pointer}/stages"),
             sentence: format!("`stages`: {sentence}"),
         })?;
-        check("burst", self.burst as f64, 1.0, 10_000.0)?;
+        check("burst", self.burst as f64, 1.0, MOST_AT_ONCE as f64)?;
         check("connections", self.connections as f64, 1.0, MOST_CONNECTIONS as f64)?;
         check("idle", self.idle as f64, 0.0, MOST_CONNECTIONS as f64)?;
         check("pipeline", self.pipeline as f64, 1.0, 64.0)?;

@@ -23,6 +23,9 @@ pub(crate) const MOST_RATE: f64 = 200_000.0;
 /// The most connections that are kept: by each load, and by all that there are at once.
 pub(crate) const MOST_CONNECTIONS: usize = 20_000;
 
+/// The most that come at the same instant in a burst, and so the most of one load that may wait: a burst never drops by itself.
+pub(crate) const MOST_AT_ONCE: usize = 10_000;
+
 /// A server with its endpoints: what the swarm was started with. Nothing else can be asked.
 #[derive(Debug, Clone)]
 pub struct Target {
