@@ -49,7 +49,11 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge("zen_runtime_tasks", T, "Tasks of the runtime that have not ended."),
     gauge("zen_runtime_queue_length", T, "Tasks that wait in the runtime's common queue."),
-    counter("zen_runtime_busy_seconds_total", T, "Time that the runtime's threads did not wait for events."),
+    counter(
+        "zen_runtime_busy_seconds_total",
+        T,
+        "Time that these threads did not wait for events; a thread beside them that runs one task alone is not counted.",
+    ),
     counter("zen_runtime_parks_total", T, "How often the runtime's threads began to wait for events."),
     counter("zen_accept_errors_total", T, "Failed accepts for want of descriptors or memory."),
     gauge("zen_listen_queue_length", T, "Clients that wait to be accepted."),

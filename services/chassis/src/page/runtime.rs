@@ -13,7 +13,8 @@ pub struct RuntimeFigures {
     pub tasks: usize,
     /// Tasks that wait in the queue that all threads share.
     pub queue_length: usize,
-    /// How long the threads did not wait for events, all together.
+    /// How long these threads did not wait for events, all together. A thread beside them that runs one task alone, as that of
+    /// tokio's `block_on` on many threads, is none of them.
     pub busy: Duration,
     /// How often a thread began to wait for events.
     pub parks: u64,
