@@ -23,12 +23,13 @@ SWARM = "http://127.0.0.1:9080"
 MAY_BE_EMPTY = {
     "Failures by outcome", "Datagrams not answered, by why", "Served by epoll instead", "Scenario under way",
     "Events for each turn of the loop", "Part of the time that the loop waits",
+    "Part of the time that the runtime's threads are busy", "Pressure of the container", "Threads that wait for a processor",
 }
 # Panels that count something only while it happens.
 MAY_BE_ZERO = {
     "Asked late", "Datagrams waiting in the buffer, as part of it", "Clients in the accept queue by transport", "Connections of the swarm", "Not asked", "Open connections by transport",
     "Questions without an outcome yet", "Time in which the container had used up its CPU quota",
-    "Datagrams lost in the server's buffer", "Restarts of workers and data planes", "Clients in the accept queue", "Open connections",
+    "Datagrams lost in the server's buffer", "Restarts of workers and data planes", "Wake-ups for nothing", "Clients in the accept queue", "Open connections",
     "Scoreboard: everybody's last turn in the spotlight, at equal offered load",
 }
 

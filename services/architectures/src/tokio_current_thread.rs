@@ -6,6 +6,8 @@
 //! **Watch** on the dashboard: context switches per question, memory per connection, both beside `epoll`.
 //! **Chapter**: "Asyncio framework", coroutine style (`tacr.py`). `tokio_multi_thread` is the same on all cores.
 
+mod figures;
+
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
@@ -19,6 +21,8 @@ use tokio::runtime::Builder;
 use tokio::select;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, sleep_until, timeout};
+
+use figures::figures;
 
 pub const ARCHITECTURE: Architecture = Architecture {
     name: "tokio_current_thread",
@@ -46,6 +50,7 @@ pub(crate) async fn serve_clients(mut site: Site<StreamListener>) -> io::Result<
     let mut clients = JoinSet::new();
     let door = watch(&site)?;
     while site.turn() {
+        site.tell_of_runtime(figures);
         somebody_comes(&site, &door, None).await?;
         for _ in 0..NEWCOMERS {
             let Some(visit) = site.accept_now()? else { break };
@@ -104,6 +109,7 @@ pub(crate) async fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Resu
     let mut waiting = Waiting::default();
     let door = watch(&site)?;
     while site.turn() || !waiting.is_empty() {
+        site.tell_of_runtime(figures);
         somebody_comes(&site, &door, waiting.next_timer()).await?;
         for _ in 0..NEWCOMERS {
             let Some(letter) = site.receive()? else { break };

@@ -12,6 +12,7 @@ mod metrics;
 mod orders;
 mod process;
 mod routes;
+mod run_queue;
 mod spans;
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,7 @@ use zen::Transport;
 pub use crowd::{Change, Crowd, Waiting};
 pub use letter::Letter;
 pub use linger::linger;
-pub use page::{Closed, IoUring, Rejected};
+pub use page::{Closed, IoUring, Rejected, RuntimeFigures};
 pub use site::{Endpoint, Errand, Newcomer, Site};
 pub use socket::{DatagramSocket, Stream, StreamListener};
 pub use supervise::{exit, run};

@@ -12,6 +12,7 @@
 mod count;
 mod faults;
 mod journal;
+mod runtime;
 mod settings;
 mod slot;
 
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 pub use count::{Counter, DURATION_BOUNDS, Gauge, Histogram, Usage};
 pub use faults::{Fault, Faults, Target};
 pub use journal::{EVENT_BYTES, Entry, Journal, KEPT};
+pub use runtime::{RuntimeFigures, RuntimePage};
 pub use settings::{IoUring, Live, LiveValue, Settings};
 pub use slot::{Closed, Dropped, Rejected, Slot};
 
@@ -189,6 +191,8 @@ pub struct EndpointPage {
     pub drain_retryable: AtomicU64,
     /// Why epoll serves instead of what the architecture is named after, as an errno; 0 if it does not. Written by the leader.
     pub fallback_errno: Gauge,
+    /// What an async runtime says of itself. Written by the leader.
+    pub runtime: RuntimePage,
     /// Faults that were asked for. Written by the control plane, and by whoever they happen to.
     pub faults: Faults,
     /// Open conversations when the drain began.
@@ -385,6 +389,7 @@ impl EndpointPage {
             slot.release();
         }
         self.seated.store(0, Ordering::Release);
+        self.runtime.settle();
     }
 }
 

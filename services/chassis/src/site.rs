@@ -16,7 +16,9 @@ use zen::{Transport, error};
 use crate::desk::{self, Desk, Role, Tenure};
 use crate::letter::{Arrived, Letter};
 use crate::linger::{self, linger};
-use crate::page::{DrainClock, Dropped, EndpointPage, IoUring, MAX_SLOTS, Page, Rejected, State, Target};
+use crate::page::{
+    DrainClock, Dropped, EndpointPage, IoUring, MAX_SLOTS, Page, Rejected, RuntimeFigures, State, Target,
+};
 use crate::socket::{DatagramSocket, Stream, StreamListener, TICK};
 use crate::talk::Talk;
 use crate::visit::Visit;
@@ -55,6 +57,10 @@ pub struct Site<S> {
     /// Whether somebody may wait beyond the last one who was taken.
     more: bool,
     backoff: BackOff,
+    /// When the worker last looked for orders.
+    looked: Instant,
+    /// What the async runtime has said last, and when it is asked again.
+    runtime: (RuntimeFigures, Option<Instant>),
 }
 
 /// A socket that workers can share.
@@ -114,6 +120,8 @@ impl<S: Endpoint> Site<S> {
             descriptor_limit: None,
             more: false,
             backoff: BackOff::default(),
+            looked: Instant::now(),
+            runtime: Default::default(),
         }
     }
 
@@ -177,6 +185,8 @@ impl<S: Endpoint> Site<S> {
             descriptor_limit: None,
             more: false,
             backoff: BackOff::default(),
+            looked: Instant::now(),
+            runtime: Default::default(),
         }
     }
 
@@ -325,6 +335,16 @@ impl<S: Endpoint> Site<S> {
         }
     }
 
+    /// For the leader, once a turn: publishes what the async runtime says of itself, which is asked once a tick at the most.
+    pub fn tell_of_runtime(&mut self, figures: impl FnOnce() -> RuntimeFigures) {
+        let (before, due) = &mut self.runtime;
+        if due.is_none_or(|due| self.looked >= due) {
+            let now = figures();
+            self.desk.endpoint.runtime.tell(&now, before);
+            self.runtime = (now, Some(self.looked + TICK));
+        }
+    }
+
     /// What is to happen where the kernel refuses a ring.
     pub fn io_uring(&self) -> IoUring {
         self.desk.page.settings.io_uring()
@@ -347,7 +367,8 @@ impl<S: Endpoint> Site<S> {
 
     fn look_for_orders(&mut self) {
         self.desk.sit();
-        desk::tick(Instant::now());
+        self.looked = Instant::now();
+        desk::tick(self.looked);
         self.strike();
         linger::sweep();
         if self.drain().is_some_and(|drain| Instant::now() > drain.partial_end() + LAST_CLIENTS) {

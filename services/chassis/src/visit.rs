@@ -134,11 +134,23 @@ impl Visit {
     /// Does what the conversation wants as far as that is possible without waiting: for sockets that do not block.
     pub fn advance(&mut self) -> Wants {
         let wants = match self.talk.wants() {
-            Wants::ToHear => self.hear(),
+            Wants::ToHear => self.hear_news(),
             Wants::ToWait(until) if until <= Instant::now() => self.talk.waited(),
             other => other,
         };
         if wants == Wants::ToSpeak { self.speak() } else { wants }
+    }
+
+    /// Reads once after news of the client; counts it where there is nothing, unless the news was of what is read already.
+    fn hear_news(&mut self) -> Wants {
+        let (desk, filled) = (self.talk.desk(), self.filled);
+        self.hear_by(|stream, buffer| {
+            let read = stream.read(buffer);
+            if !filled && read.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+                desk.slot().loop_spurious.add(1);
+            }
+            read
+        })
     }
 
     /// Reads once, and takes in what was read.
@@ -237,4 +249,44 @@ impl AsRawFd for Visit {
 /// Whether a call found nothing to do in its time: that is a tick and no fault.
 fn is_tick(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::page::{LiveValue, Page};
+    use crate::settings::Source;
+    use crate::site::Site;
+    use crate::socket::{self, Options, StreamListener};
+
+    #[test]
+    fn a_wake_up_counts_as_for_nothing_only_where_there_was_nothing_to_expect() {
+        let page = Page::map().unwrap();
+        page.settings.set_max_question(zen::MAX_MAX_QUESTION);
+        page.settings.write(&[(LiveValue::MaxConnections, 10, Source::Default)]);
+        page.endpoint_count.store(1, std::sync::atomic::Ordering::Relaxed);
+        let endpoint = &page.endpoints()[0];
+        let options = Options { backlog: 10, receive_buffer: 0, send_tick: TALK_TICK };
+        let (fd, at) = socket::bind(&"tcp://127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let mut site = Site::new(page, endpoint, StreamListener::new(fd, at.transport, options));
+        site.set_blocking(false).unwrap();
+        let zen::Address::Host(host, port) = at.address else { panic!("{at}") };
+        let mut client = TcpStream::connect((host.as_str(), port)).unwrap();
+        let mut visit = site.accept_now().unwrap().unwrap();
+        let spurious = || endpoint.sum(|slot| slot.loop_spurious.get());
+
+        assert_eq!((visit.advance(), spurious()), (Wants::ToHear, 1));
+        client.write_all(b"Simple is better than?").unwrap();
+        assert_eq!((visit.advance(), spurious()), (Wants::ToHear, 1), "it has asked and was answered");
+        // A full buffer may have left something in the socket, or nothing: who looks again asks rightly.
+        client.write_all(&b"Now is better than??".repeat(READ)[..READ]).unwrap();
+        while !visit.may_have_more() {
+            visit.advance();
+        }
+        let before = spurious();
+        assert_eq!((visit.advance(), spurious()), (Wants::ToHear, before));
+    }
 }

@@ -17,6 +17,8 @@ fn version_2_in_a_container() {
         cpu_limit_cores: 1.5,
         pids: 11,
         pids_limit: 256,
+        // Before Linux 5.13 nobody kept a time in which all work stood still for want of a processor.
+        pressure_seconds: [[Some(2.75), None], [Some(0.5), Some(0.25)], [Some(0.0), Some(0.0)]],
     };
     assert_eq!(of("v2_container"), wanted);
 }
@@ -47,6 +49,7 @@ fn version_1_in_a_container() {
         cpu_limit_cores: 0.5,
         pids: 7,
         pids_limit: 128,
+        ..Cgroup::default()
     };
     assert_eq!(of("v1_container"), wanted);
 }

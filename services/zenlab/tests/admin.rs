@@ -376,3 +376,54 @@ fn connections_are_listed_and_those_that_wait_come_first() {
     drop((taken, waits, unix));
     wait_for("nobody to be there", || (server.get("/api/v1/connections").1["total"] == 0).then_some(()));
 }
+
+#[test]
+fn a_runtime_tells_of_its_tasks_and_goes_on_counting_when_it_is_replaced() {
+    for name in ["tokio_current_thread", "tokio_multi_thread"] {
+        let server = Server::start_on(name, &["tcp", "udp"], &["idle_timeout=1h"]);
+        let tcp = |metric: &str| server.metric(metric, &["transport=\"tcp\""]);
+        let mut clients: Vec<_> = (0..3).map(|_| Stream::connect(&server, "tcp")).collect();
+        for client in &mut clients {
+            client.ask(Q, A);
+        }
+        wait_for("a task for each client", || (tcp("zen_runtime_tasks") == 3.0).then_some(()));
+        assert!(
+            tcp("zen_runtime_workers") >= 1.0 && server.metric("zen_runtime_workers", &["transport=\"udp\""]) >= 1.0
+        );
+        let before = ["zen_runtime_parks_total", "zen_runtime_busy_seconds_total"].map(|metric| (metric, tcp(metric)));
+        assert!(before.iter().all(|(_, value)| *value > 0.0), "{name}: {before:?}");
+        kill(server.leader("tcp"), libc::SIGKILL);
+        wait_for("no task to be left", || (tcp("zen_runtime_tasks") == 0.0).then_some(()));
+        for (metric, value) in before {
+            wait_for(&format!("{name}: {metric} to go on"), || {
+                let now = tcp(metric);
+                assert!(now >= value, "{name}: {metric} fell from {value} to {now}");
+                (now > value).then_some(())
+            });
+        }
+        server.stop();
+    }
+}
+
+#[test]
+fn waiting_for_a_processor_is_told_and_never_falls() {
+    let Ok(_) = std::fs::read("/proc/self/schedstat") else {
+        return println!("skipped: this kernel does not tell how long a thread waited for a processor");
+    };
+    let server = Server::start_on("thread_per_connection", &["tcp"], &[]);
+    let told = || server.metric("zen_run_queue_wait_seconds_total", &["role=\"data\""]);
+    let mut last = wait_for("some wait", || Some(told()).filter(|waited| *waited > 0.0));
+    for _ in 0..5 {
+        let mut clients: Vec<_> = (0..20).map(|_| Stream::connect(&server, "tcp")).collect();
+        for client in &mut clients {
+            client.ask(Q, A);
+        }
+        for clients in [Some(clients), None] {
+            let now = told();
+            assert!(now >= last, "it fell from {last} to {now}");
+            last = now;
+            drop(clients);
+        }
+    }
+    server.stop();
+}

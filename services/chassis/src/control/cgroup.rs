@@ -21,7 +21,16 @@ pub struct Cgroup {
     pub pids: u64,
     /// Threads and processes allowed.
     pub pids_limit: u64,
+    /// Time in which work stood still for want of something, in seconds: by [`RESOURCES`], then by [`STALLS`]. Version 1 has
+    /// no such figures.
+    pub pressure_seconds: [[Option<f64>; STALLS.len()]; RESOURCES.len()],
 }
+
+/// What work can be in want of.
+pub const RESOURCES: [&str; 3] = ["cpu", "memory", "io"];
+
+/// Whether some of the work stood still, or all of it (`Documentation/accounting/psi.rst`).
+pub const STALLS: [&str; 2] = ["some", "full"];
 
 /// What a version 1 limit exceeds when there is none: it is then the highest multiple of the page size, whatever that is.
 const UNLIMITED: u64 = 1 << 62;
@@ -48,7 +57,17 @@ fn version_2(group: &Path) -> Cgroup {
         cpu_limit_cores: quota.next().unwrap_or(0.0) / quota.next().filter(|period| *period > 0.0).unwrap_or(1.0),
         pids: number(group, "pids.current"),
         pids_limit: number(group, "pids.max"),
+        pressure_seconds: RESOURCES.map(|resource| pressure(&text(group, &format!("{resource}.pressure")))),
     }
+}
+
+/// The totals, in seconds, of a file with a line such as `some avg10=0.00 avg60=0.00 avg300=0.00 total=12345`.
+fn pressure(text: &str) -> [Option<f64>; STALLS.len()] {
+    STALLS.map(|stall| {
+        let line = text.lines().find_map(|line| line.strip_prefix(stall))?;
+        let total = line.split_whitespace().find_map(|field| field.strip_prefix("total="))?;
+        total.parse::<u64>().ok().map(|micros| micros as f64 / 1e6)
+    })
 }
 
 fn version_1(mount: &Path, groups: &str) -> Cgroup {
@@ -70,6 +89,7 @@ fn version_1(mount: &Path, groups: &str) -> Cgroup {
         cpu_limit_cores: quota / period,
         pids: number(&pids, "pids.current"),
         pids_limit: number(&pids, "pids.max"),
+        ..Cgroup::default()
     }
 }
 

@@ -38,14 +38,17 @@ pub(super) async fn events(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let place = control.followers.clone().try_acquire_owned().map_err(|_| {
-        let detail = format!("{FOLLOWERS} clients follow the events already, and no more may; ?follow=false is served");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "followers", "Too many followers", detail)
-    });
     let follows = !uri.query().is_some_and(|query| query.split('&').any(|part| part == "follow=false"));
-    let place = if follows { Some(place?) } else { None };
+    let place = follows.then(|| place(&control)).transpose()?;
     let reader = Reader::new(control, headers.get("last-event-id").and_then(|id| id.to_str().ok()), place);
     Ok(Sse::new(reader.stream()).keep_alive(KeepAlive::new().interval(ALIVE)).into_response())
+}
+
+fn place(control: &Control) -> Result<OwnedSemaphorePermit, Problem> {
+    control.followers.clone().try_acquire_owned().map_err(|_| {
+        let detail = format!("{FOLLOWERS} clients follow the events already; ?follow=false needs no place among them");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "followers", "Too many followers", detail)
+    })
 }
 
 /// One client's way through the journal.

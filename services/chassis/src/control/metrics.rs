@@ -14,10 +14,13 @@ use prometheus::{Encoder, Registry, TextEncoder};
 use zen::{QUESTIONS, Transport};
 
 use super::catalogue::METRICS;
-use super::{cgroup, process};
+use super::cgroup::{self, RESOURCES, STALLS};
+use super::process::{self, Facts};
+use super::run_queue::RunQueues;
 use crate::desk::usage_of;
 use crate::page::{
-    Closed, DURATION_BOUNDS, Dropped, EndpointPage, Histogram, MAX_SLOTS, Page, Rejected, Slot, State, monotonic_ns,
+    Closed, DURATION_BOUNDS, Dropped, EndpointPage, Histogram, MAX_SLOTS, Page, Rejected, RuntimePage, Slot, State,
+    monotonic_ns,
 };
 use crate::settings::Start;
 use crate::{Architecture, Workers};
@@ -48,7 +51,7 @@ struct OwnCounts {
 
 impl Metrics {
     pub fn new(page: &'static Page, architecture: &'static Architecture, start: &Start) -> prometheus::Result<Self> {
-        let own = Arc::new(Own::default());
+        let (own, run_queues) = (Arc::new(Own::default()), Arc::new(RunQueues::default()));
         let registry = |name: String| {
             let registry = Registry::new_custom(None, Some(HashMap::from([("architecture".to_owned(), name)])))?;
             registry.register(Box::new(PageCollector {
@@ -56,6 +59,7 @@ impl Metrics {
                 architecture,
                 transports: start.listen.iter().map(|endpoint| endpoint.transport).collect(),
                 own: own.clone(),
+                run_queues: run_queues.clone(),
                 descriptions: descriptions(METRICS),
             }))?;
             Ok::<_, prometheus::Error>(registry)
@@ -115,6 +119,7 @@ struct PageCollector {
     architecture: &'static Architecture,
     transports: Vec<Transport>,
     own: Arc<Own>,
+    run_queues: Arc<RunQueues>,
     descriptions: Vec<Desc>,
 }
 
@@ -178,6 +183,8 @@ impl PageCollector {
         sheet.put("zen_event_loop_iterations_total", &[transport], sum(|slot| slot.loop_iterations.get()));
         sheet.put("zen_event_loop_events_total", &[transport], sum(|slot| slot.loop_events.get()));
         sheet.put("zen_event_loop_wait_seconds_total", &[transport], sum(|slot| slot.loop_wait.get()) / 1e9);
+        sheet.put("zen_event_loop_spurious_wakeups_total", &[transport], sum(|slot| slot.loop_spurious.get()));
+        runtime(sheet, &endpoint.runtime, transport);
         sheet.put("zen_accept_errors_total", &[transport], sum(|slot| slot.accept_errors.get()));
         sheet.put("zen_panics_total", &[transport], sum(|slot| slot.panics.get()));
         sheet.put("zen_faults_total", &[transport], endpoint.faults.happened() as f64);
@@ -230,12 +237,16 @@ impl PageCollector {
             self.page.endpoints().iter().map(|endpoint| endpoint.leader.get()).filter(|&pid| pid != 0).collect();
         let data = process::groups(&leaders);
         let supervisor = std::os::unix::process::parent_id();
-        let facts =
-            [("data", data), ("control", process::one(std::process::id())), ("supervisor", process::one(supervisor))];
-        for (role, facts) in facts {
+        let (own, parent) = (process::one(std::process::id()), process::one(supervisor));
+        for (role, processes) in [("data", &data), ("control", &own), ("supervisor", &parent)] {
+            let facts = Facts::of(processes);
             sheet.put("zen_threads", &[role], facts.threads as f64);
             sheet.put("zen_memory_pss_bytes", &[role], facts.pss_bytes as f64);
+            if let Some(seconds) = self.run_queues.look(role, processes) {
+                sheet.put("zen_run_queue_wait_seconds_total", &[role], seconds);
+            }
         }
+        let data = Facts::of(&data);
         sheet.put("zen_processes", &[], data.processes as f64);
         sheet.put("process_resident_memory_bytes", &[], data.resident_bytes as f64);
         sheet.put("process_open_fds", &[], data.open_fds as f64);
@@ -320,6 +331,19 @@ fn requests(sheet: &mut Sheet, endpoint: &EndpointPage, transport: &str) {
     put("other", "deadline", endpoint.sum(|slot| slot.deadline.get()));
 }
 
+/// What an async runtime says of itself, where there is one.
+fn runtime(sheet: &mut Sheet, runtime: &RuntimePage, transport: &str) {
+    let workers = runtime.workers.get();
+    if workers == 0 {
+        return;
+    }
+    sheet.put("zen_runtime_workers", &[transport], workers as f64);
+    sheet.put("zen_runtime_tasks", &[transport], runtime.tasks.get() as f64);
+    sheet.put("zen_runtime_queue_length", &[transport], runtime.queue_length.get() as f64);
+    sheet.put("zen_runtime_busy_seconds_total", &[transport], runtime.busy.get() as f64 / 1e9);
+    sheet.put("zen_runtime_parks_total", &[transport], runtime.parks.get() as f64);
+}
+
 fn histogram<'a>(sheet: &mut Sheet, name: &'static str, labels: &[&str], parts: impl Iterator<Item = &'a Histogram>) {
     let mut counts = [0; 38];
     let mut sum = 0;
@@ -340,6 +364,13 @@ fn container(sheet: &mut Sheet) {
     sheet.put("zen_cgroup_memory_limit_bytes", &[], group.memory_limit_bytes as f64);
     sheet.put("zen_cgroup_cpu_throttled_seconds_total", &[], group.throttled_seconds);
     sheet.put("zen_cgroup_cpu_limit_cores", &[], group.cpu_limit_cores);
+    for (resource, stalls) in RESOURCES.iter().zip(group.pressure_seconds) {
+        for (stall, seconds) in STALLS.iter().zip(stalls) {
+            if let Some(seconds) = seconds {
+                sheet.put("zen_cgroup_pressure_seconds_total", &[resource, stall], seconds);
+            }
+        }
+    }
     sheet.put("zen_cgroup_pids", &[], group.pids as f64);
     sheet.put("zen_cgroup_pids_limit", &[], group.pids_limit as f64);
 }

@@ -26,35 +26,32 @@ struct Stat {
     resident_pages: u64,
 }
 
-/// All processes whose group's leader is one of these. Of many that were forked alike, a sample stands for all where looking
-/// costs the kernel a walk through a process' memory.
-pub(super) fn groups(leaders: &[u64]) -> Facts {
-    let mut facts = Facts::default();
-    let mut others = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<u64>().ok()) else { continue };
-        let path = entry.path();
-        let Some(stat) = stat(&path).filter(|stat| leaders.contains(&stat.group)) else { continue };
-        if leaders.contains(&pid) {
-            facts.add(&path, &stat);
-        } else {
-            facts.count(&stat);
-            others.push(path);
-        }
-    }
-    facts.measure_some_of(&others);
-    facts
+/// A process that is there.
+pub(super) struct Process {
+    /// Its directory in /proc.
+    pub path: PathBuf,
+    is_leader: bool,
+    stat: Stat,
 }
 
-/// One process.
-pub(super) fn one(pid: u32) -> Facts {
-    let path = Path::new("/proc").join(pid.to_string());
-    let mut facts = Facts::default();
-    if let Some(stat) = stat(&path) {
-        facts.add(&path, &stat);
+impl Process {
+    fn find(pid: u64) -> Option<Self> {
+        let path = Path::new("/proc").join(pid.to_string());
+        let stat = stat(&path)?;
+        Some(Self { is_leader: stat.group == pid, path, stat })
     }
-    facts
+}
+
+/// All processes whose group's leader is one of these.
+pub(super) fn groups(leaders: &[u64]) -> Vec<Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(Process::find).filter(|process| leaders.contains(&process.stat.group)).collect()
+}
+
+/// One process; nobody if it is gone.
+pub(super) fn one(pid: u32) -> Vec<Process> {
+    Process::find(pid.into()).into_iter().collect()
 }
 
 /// CPU time of a process, user and system, in seconds.
@@ -90,10 +87,20 @@ pub(super) fn listen_overflows() -> u64 {
 }
 
 impl Facts {
-    fn add(&mut self, path: &Path, stat: &Stat) {
-        self.count(stat);
-        self.pss_bytes += pss_bytes(path);
-        self.open_fds += open_fds(path);
+    /// Of many that were forked alike, a sample stands for all where looking costs the kernel a walk through a process'
+    /// memory.
+    pub fn of(processes: &[Process]) -> Self {
+        let mut facts = Self::default();
+        for process in processes {
+            facts.count(&process.stat);
+        }
+        let (leaders, others): (Vec<&Process>, Vec<&Process>) = processes.iter().partition(|process| process.is_leader);
+        for leader in leaders {
+            facts.pss_bytes += pss_bytes(&leader.path);
+            facts.open_fds += open_fds(&leader.path);
+        }
+        facts.measure_some_of(&others.iter().map(|process| process.path.as_path()).collect::<Vec<_>>());
+        facts
     }
 
     fn count(&mut self, stat: &Stat) {
@@ -102,7 +109,7 @@ impl Facts {
         self.resident_bytes += stat.resident_pages * rustix::param::page_size() as u64;
     }
 
-    fn measure_some_of(&mut self, processes: &[PathBuf]) {
+    fn measure_some_of(&mut self, processes: &[&Path]) {
         let sample: Vec<_> = processes.iter().step_by(processes.len().div_ceil(SAMPLE).max(1)).collect();
         let all_of = |sum: u64| sum * processes.len() as u64 / sample.len().max(1) as u64;
         self.pss_bytes += all_of(sample.iter().map(|path| pss_bytes(path)).sum());
@@ -158,20 +165,20 @@ mod tests {
 
     #[test]
     fn this_process_can_be_seen() {
-        let facts = one(std::process::id());
+        let facts = Facts::of(&one(std::process::id()));
         assert_eq!(facts.processes, 1);
         assert!(facts.threads >= 1 && facts.pss_bytes > 0 && facts.open_fds > 2, "{facts:?}");
         let age = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
         assert!((age - start_time(std::process::id())).abs() < 3600.0);
-        assert_eq!(groups(&[]), Facts::default());
+        assert_eq!(Facts::of(&groups(&[])), Facts::default());
     }
 
     #[test]
     fn a_sample_stands_for_all() {
-        let own = Path::new("/proc/self").to_owned();
+        let own = Path::new("/proc/self");
         let mut facts = Facts::default();
-        facts.measure_some_of(&vec![own.clone(); 100]);
-        let one = open_fds(&own);
+        facts.measure_some_of(&[own; 100]);
+        let one = open_fds(own);
         assert!(facts.open_fds >= 50 * one && facts.open_fds <= 200 * one, "{facts:?} {one}");
         facts.measure_some_of(&[]);
     }

@@ -53,7 +53,7 @@ pub const ROUTES: &[Route] = &[
         errors: &[422],
         ..read(
             "/api/v1/connections",
-            "The clients' connections as the kernel lists them, those with the most bytes waiting first; ?limit=100 shows so many",
+            "The clients' connections as the kernel lists them, those with the most bytes waiting first (held is false of one that waits to be accepted); ?limit=100 shows so many",
         )
     },
     Route {

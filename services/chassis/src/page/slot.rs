@@ -131,6 +131,8 @@ pub struct Slot {
     pub loop_events: Counter,
     /// Time an event loop waited, in nanoseconds.
     pub loop_wait: Counter,
+    /// Clients that a loop was told of who had sent nothing.
+    pub loop_spurious: Counter,
     /// Exchanges handed over to be traced.
     pub traces_sampled: Counter,
     /// Exchanges that were to be traced, but nobody took them in time.

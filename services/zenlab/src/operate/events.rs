@@ -1,9 +1,10 @@
 //! `zenlab events`: what has happened to a server, and what happens.
 
+use std::io::{self, Write};
+
 use serde_json::Value;
 
 use crate::failure::{OK, Outcome};
-use crate::output;
 use crate::target;
 
 /// What stands in a place of its own, or goes without saying.
@@ -26,8 +27,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     let api = target::single(&args.target)?.api();
     api.events(&format!("/api/v1/events?follow={}", args.follow), |name, event| {
-        output::say(&if args.json { event.to_string() } else { line(name, &event) });
-        true
+        let line = if args.json { event.to_string() } else { line(name, &event) };
+        // A reader that has left (`zenlab events epoll --follow | head -1`) hears no more, and nobody follows for it.
+        writeln!(io::stdout().lock(), "{line}").is_ok()
     })?;
     Ok(OK)
 }
