@@ -1,8 +1,8 @@
 //! The load generator.
 //!
 //! ```text
-//! plan, run of a scenario   ──▶  engine: one thread, one epoll loop, every client        ──▶  tally (what was seen)
-//!   ▲ admin API, spotlight         lane by lane: schedule → client → check each answer          │ metrics, status, spans
+//! plan, run of a scenario   ──▶  engine: workers, each one thread, one epoll loop, whole lanes   ──▶  tally (what was seen)
+//!   ▲ admin API, spotlight         lane by lane: schedule → client → check each answer                │ metrics, status, spans
 //! ```
 //!
 //! Who asks is a [`Population`] of kinds of clients, from the steady one to those that misbehave on purpose; a [`Scenario`] is a
@@ -17,6 +17,7 @@
 
 mod api;
 mod client;
+mod dealing;
 mod engine;
 mod exact;
 mod expectation;

@@ -17,6 +17,7 @@ use crate::tally::{BOUNDS, Outcome, Seen, Times};
 
 const BOTH: &[&str] = &["architecture", "transport"];
 const TARGET: &[&str] = &["architecture"];
+const WORKER: &[&str] = &["worker"];
 const NONE: &[&str] = &[];
 
 /// Every metric of the swarm.
@@ -82,7 +83,15 @@ const METRICS: &[Metric] = &[
     gauge(
         "zen_swarm_saturated",
         NONE,
-        "Whether the swarm has been busy nearly all the time lately: what is measured then is the swarm.",
+        "Whether a worker has been busy nearly all the time lately: what is measured then is the swarm.",
+    ),
+    gauge("zen_swarm_worker_target_rate", WORKER, "Questions a second that a worker should ask."),
+    gauge("zen_swarm_worker_busy_ratio", WORKER, "Part of its last second in which a worker did not wait."),
+    counter("zen_swarm_worker_cpu_seconds_total", WORKER, "CPU time of a worker's thread."),
+    gauge(
+        "zen_swarm_worker_send_lag_p99_seconds",
+        WORKER,
+        "How late a worker asked in its last second, if it asked anything: 99th percentile.",
     ),
     gauge("zen_swarm_paused", NONE, "Whether the swarm is paused."),
     gauge("zen_swarm_plan_generation", NONE, "The plan's generation: how often it has been changed, and one."),
@@ -112,12 +121,13 @@ impl Collector for Books {
         for (at, target) in self.shared.targets.iter().enumerate() {
             for endpoint in &target.endpoints {
                 let labels = [target.name.as_str(), endpoint.transport.label()];
-                put_seen(&mut sheet, &labels, &self.shared.tally(at, endpoint.transport).lock());
+                put_seen(&mut sheet, &labels, &self.shared.tally(at, endpoint.transport).whole());
             }
         }
         self.put_kinds(&mut sheet);
         self.put_runs(&mut sheet);
         self.put_spotlight(&mut sheet);
+        self.put_workers(&mut sheet);
         self.put_own(&mut sheet);
         sheet.into_families()
     }
@@ -186,6 +196,19 @@ impl Books {
             sheet.put("zen_swarm_spotlight", &labels, f64::from(u8::from(lit.contains(&at))));
             if let Some(results) = results[at] {
                 put_results(sheet, &labels, &results);
+            }
+        }
+    }
+
+    fn put_workers(&self, sheet: &mut Sheet) {
+        for (at, health) in self.shared.workers().enumerate() {
+            let worker = at.to_string();
+            let labels = [worker.as_str()];
+            sheet.put("zen_swarm_worker_target_rate", &labels, health.target_rate);
+            sheet.put("zen_swarm_worker_busy_ratio", &labels, health.busy);
+            sheet.put("zen_swarm_worker_cpu_seconds_total", &labels, health.cpu.as_secs_f64());
+            if let Some(lag) = health.lag_p99 {
+                sheet.put("zen_swarm_worker_send_lag_p99_seconds", &labels, lag.as_secs_f64());
             }
         }
     }

@@ -112,8 +112,8 @@ impl Results {
 }
 
 impl Run {
-    fn new(id: u64, scenario: Scenario, places: Vec<usize>) -> Self {
-        let tallies: Vec<Tally> = places.iter().map(|_| Tally::default()).collect();
+    fn new(id: u64, scenario: Scenario, places: Vec<usize>, workers: usize) -> Self {
+        let tallies: Vec<Tally> = places.iter().map(|_| Tally::new(workers)).collect();
         let began = Instant::now();
         Self {
             id,
@@ -190,7 +190,7 @@ impl Run {
             run: self,
             why,
             seen: &snapshots,
-            durations: self.tallies.iter().map(|tally| Durations::of(&tally.lock())).collect(),
+            durations: self.tallies.iter().map(Durations::of).collect(),
             intervals: self.record.close(&self.tallies, self.began),
             expectations: &expectations,
         };
@@ -202,7 +202,7 @@ impl Run {
 
     fn books(&self) -> Ledger {
         self.tallies.iter().fold(Ledger::default(), |mut sum, tally| {
-            sum.add(&tally.lock().ledger);
+            sum.add(&tally.ledger());
             sum
         })
     }
@@ -264,14 +264,14 @@ impl Runs {
         self.kept().ended
     }
 
-    /// Begins a run, or gives the one whose end must come before.
-    pub fn begin(&self, scenario: Scenario, places: Vec<usize>) -> Result<Arc<Run>, Arc<Run>> {
+    /// Begins a run that so many workers share, or gives the one whose end must come before.
+    pub fn begin(&self, scenario: Scenario, places: Vec<usize>, workers: usize) -> Result<Arc<Run>, Arc<Run>> {
         let mut kept = self.kept();
         if let Some(last) = kept.runs.back().filter(|run| !matches!(run.state(), State::Ended(..))) {
             return Err(last.clone());
         }
         kept.made += 1;
-        let run = Arc::new(Run::new(kept.made, scenario, places));
+        let run = Arc::new(Run::new(kept.made, scenario, places, workers));
         if kept.runs.len() == REMEMBERED {
             kept.runs.pop_front();
         }

@@ -1,4 +1,4 @@
-//! The swarm as a service: engine, spotlight, name resolution and admin API, each in a thread.
+//! The swarm as a service: the engine's workers, spotlight, name resolution and admin API, each in a thread.
 
 use std::collections::HashMap;
 use std::io;
@@ -6,15 +6,16 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use zen::{Address, Transport};
 
-use crate::engine::{self, Engine};
+use crate::dealing::{Dealer, InHand};
+use crate::engine::{self, Health};
 use crate::kinds::Kinds;
-use crate::plan::{Load, Plan, Target};
+use crate::plan::{Plan, Target};
 use crate::runs::{Run, Runs, Why};
 use crate::scenario::Scenario;
 use crate::spans::{self, SpanRecord};
@@ -37,6 +38,8 @@ pub struct Settings {
     pub targets: Vec<Target>,
     /// The plan that it begins with.
     pub plan: Plan,
+    /// Threads that ask: 1 to the number of processors that there are for it.
+    pub workers: usize,
     /// What it can be asked to run.
     pub scenarios: Vec<Scenario>,
     /// The file with the token that changes need; there must be one off loopback.
@@ -50,7 +53,7 @@ pub struct Settings {
 /// A running swarm.
 pub struct Service {
     shared: Arc<Shared>,
-    engine: JoinHandle<()>,
+    engine: Vec<JoinHandle<()>>,
     spotlight: JoinHandle<()>,
     spans: Option<JoinHandle<()>>,
     address: SocketAddr,
@@ -69,9 +72,10 @@ pub(crate) struct Shared {
     changes: AtomicU64,
     paused: AtomicBool,
     stopping: AtomicBool,
-    saturated: AtomicBool,
+    /// How each worker of the engine does.
+    workers: Vec<Mutex<Health>>,
     /// Why the engine has ended unasked.
-    fault: Mutex<Option<String>>,
+    fault: OnceLock<String>,
     tallies: Vec<[Tally; Transport::ALL.len()]>,
     addresses: Mutex<HashMap<(String, u16), SocketAddr>>,
     pub results: Mutex<Vec<Option<Results>>>,
@@ -82,6 +86,7 @@ pub(crate) struct Shared {
 struct Planned {
     plan: Plan,
     lit: Vec<usize>,
+    dealer: Dealer,
     /// What holds again after the time for which the plan was changed.
     base: Option<Base>,
 }
@@ -92,9 +97,9 @@ struct Base {
     until: Instant,
 }
 
-/// What the engine follows.
+/// What a worker of the engine follows.
 pub(crate) struct Wanted {
-    pub loads: Vec<Load>,
+    pub loads: Vec<InHand>,
     pub timeout: Duration,
     pub trace_one_in: u64,
 }
@@ -103,8 +108,10 @@ impl Service {
     /// Starts a swarm.
     ///
     /// # Errors
-    /// If the admin address cannot be bound, or has no token and is not a loopback address.
+    /// If there are to be more workers than processors, or the admin address cannot be bound, or has no token and is not a
+    /// loopback address.
     pub fn start(settings: Settings) -> io::Result<Self> {
+        check_workers(settings.workers)?;
         if !settings.admin.ip().is_loopback() && settings.token_file.is_none() {
             let sentence =
                 format!("the admin address {} can be reached from elsewhere, so it needs a token file", settings.admin);
@@ -117,13 +124,7 @@ impl Service {
         let shared = Arc::new(Shared::new(&settings));
         engine::remove_stale_sockets(&settings.targets);
         let spans = spans::start(&settings.otlp_endpoint, &shared)?;
-        let engine = Engine::new(shared.clone())?;
-        let shared_by_engine = shared.clone();
-        let engine = Builder::new().name("engine".into()).spawn(move || {
-            if let Err(error) = engine.run() {
-                shared_by_engine.fail(format!("the engine has ended: {error}"));
-            }
-        })?;
+        let engine = engine::start(&shared)?;
         let director = shared.clone();
         let spotlight = Builder::new().name("spotlight".into()).spawn(move || spotlight::direct(&director))?;
         let keeper = shared.clone();
@@ -150,7 +151,7 @@ impl Service {
     pub fn stop(self) -> Ledger {
         self.shared.stopping.store(true, Ordering::Release);
         // A thread that panicked has said so; the books are as good as they can be.
-        let _ = self.engine.join();
+        self.engine.into_iter().for_each(|worker| drop(worker.join()));
         let _ = self.spotlight.join();
         self.shared.trace.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(spans) = self.spans {
@@ -164,21 +165,33 @@ impl Service {
     }
 }
 
+fn check_workers(workers: usize) -> io::Result<()> {
+    let most = thread::available_parallelism().map_or(1, usize::from);
+    if (1..=most).contains(&workers) {
+        return Ok(());
+    }
+    let sentence =
+        format!("`workers` = {workers} must be in 1..={most}: as many as there are processors for the swarm");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, sentence))
+}
+
 impl Shared {
     fn new(settings: &Settings) -> Self {
-        let targets = settings.targets.clone();
+        let (targets, workers) = (settings.targets.clone(), settings.workers);
+        let planned =
+            Planned { plan: settings.plan.clone(), lit: Vec::new(), dealer: Dealer::new(workers), base: None };
         Self {
             scenarios: settings.scenarios.clone(),
             runs: Runs::default(),
             kinds: Kinds::default(),
-            plan: Mutex::new(Planned { plan: settings.plan.clone(), lit: Vec::new(), base: None }),
+            plan: Mutex::new(planned),
             generation: AtomicU64::new(1),
             changes: AtomicU64::new(1),
             paused: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            saturated: AtomicBool::new(false),
-            fault: Mutex::new(None),
-            tallies: targets.iter().map(|_| Default::default()).collect(),
+            workers: (0..workers).map(|_| Mutex::default()).collect(),
+            fault: OnceLock::new(),
+            tallies: targets.iter().map(|_| std::array::from_fn(|_| Tally::new(workers))).collect(),
             addresses: Mutex::default(),
             results: Mutex::new(vec![None; targets.len()]),
             trace: Mutex::new(None),
@@ -242,7 +255,7 @@ impl Shared {
 
     /// Begins a run, or gives the one whose end must come before.
     pub fn begin_run(&self, scenario: Scenario, places: Vec<usize>) -> Result<Arc<Run>, Arc<Run>> {
-        let run = self.runs.begin(scenario, places)?;
+        let run = self.runs.begin(scenario, places, self.workers.len())?;
         self.changes.fetch_add(1, Ordering::AcqRel);
         Ok(run)
     }
@@ -265,17 +278,18 @@ impl Shared {
         if self.runs.active().is_some() { Vec::new() } else { self.planned().lit.clone() }
     }
 
-    /// What the engine should do, if that has changed since change number `seen`.
-    pub fn loads_since(&self, seen: &mut u64) -> Option<Wanted> {
+    /// What a worker of the engine should do, if that may have changed since change number `seen`.
+    pub fn loads_since(&self, worker: usize, seen: &mut u64) -> Option<Wanted> {
         if self.changes.load(Ordering::Acquire) == *seen {
             return None;
         }
-        let planned = self.planned();
+        let Planned { plan, lit, dealer, .. } = &mut *self.planned();
         *seen = self.changes.load(Ordering::Acquire);
+        dealer.deal(plan.loads(&self.targets, lit, self.runs.active().as_ref()));
         Some(Wanted {
-            loads: planned.plan.loads(&self.targets, &planned.lit, self.runs.active().as_ref()),
-            timeout: Duration::from_secs_f64(planned.plan.timeout_seconds),
-            trace_one_in: planned.plan.trace_one_in,
+            loads: dealer.hand(worker),
+            timeout: Duration::from_secs_f64(plan.timeout_seconds),
+            trace_one_in: plan.trace_one_in,
         })
     }
 
@@ -295,22 +309,29 @@ impl Shared {
         snapshots
     }
 
-    /// Whether the engine itself limits the load: then the figures are about the swarm, not about a server.
-    pub fn is_saturated(&self) -> bool {
-        self.saturated.load(Ordering::Relaxed)
+    /// How a worker of the engine does, for it to write down.
+    pub fn health_of(&self, worker: usize) -> MutexGuard<'_, Health> {
+        self.workers[worker].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn set_saturated(&self, saturated: bool) {
-        self.saturated.store(saturated, Ordering::Relaxed);
+    /// How each worker of the engine does.
+    pub fn workers(&self) -> impl Iterator<Item = Health> {
+        (0..self.workers.len()).map(|worker| *self.health_of(worker))
+    }
+
+    /// Whether the engine itself limits some of the load: then the figures are about the swarm, not about a server.
+    pub fn is_saturated(&self) -> bool {
+        self.workers().any(|health| health.is_saturated())
     }
 
     /// Why nobody is asked any more, if that is so and nobody wanted it.
-    pub fn fault(&self) -> Option<String> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.get().map(String::as_str)
     }
 
-    fn fail(&self, fault: String) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    /// What has ended the engine; the first fault is the one that has.
+    pub fn fail(&self, fault: String) {
+        let _ = self.fault.set(fault);
     }
 
     pub fn is_paused(&self) -> bool {

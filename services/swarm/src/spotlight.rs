@@ -104,14 +104,13 @@ fn rest(shared: &Shared, plan: &Plan, time: Duration) -> bool {
 
 fn begin(shared: &Shared, target: usize) -> Option<Use> {
     let before = used(shared, target);
-    shared.tally(target, Transport::Tcp).lock().window = Some(Window::default());
+    shared.tally(target, Transport::Tcp).begin_window();
     before
 }
 
 fn end(shared: &Shared, target: usize, before: Option<Use>, took: Duration) -> Results {
-    let window = shared.tally(target, Transport::Tcp).lock().window.take();
+    let Window { response, right, failed } = shared.tally(target, Transport::Tcp).end_window();
     let after = used(shared, target);
-    let Window { response, right, failed } = window.unwrap_or_default();
     let quantile = |q| response.quantile(q).map_or(f64::NAN, |ns| ns / 1e9);
     Results {
         ended: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),

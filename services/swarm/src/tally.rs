@@ -140,6 +140,14 @@ impl Times {
         self.recent.record(time);
     }
 
+    /// Adds what others have counted.
+    fn add(&mut self, other: &Self) {
+        self.buckets.iter_mut().zip(other.buckets).for_each(|(sum, part)| *sum += part);
+        self.sum += other.sum;
+        self.recent.add(&other.recent);
+        self.last.add(&other.last);
+    }
+
     /// A quantile of the last period, or of the present one while there is no other, in microseconds.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         self.last.quantile(q).or_else(|| self.recent.quantile(q)).map(|ns| ns / 1e3)
@@ -151,10 +159,16 @@ impl Times {
     }
 }
 
-/// What was seen of one target over one transport.
-#[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<Seen>);
+/// What was seen of one target over one transport: by each worker in books of its own, so that none waits for another, and by
+/// all together. The books of each hold the laws at every moment, so their sum does as well.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    /// One for each worker.
+    parts: Vec<Mutex<Seen>>,
+    period: Mutex<Period>,
+}
 
+/// What one worker has seen, or all of them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
     pub ledger: Ledger,
@@ -177,7 +191,27 @@ pub(crate) struct Seen {
     pub late_answers: u64,
     /// The present window of the spotlight, or interval of a run.
     pub window: Option<Window>,
-    period: Period,
+}
+
+impl Seen {
+    /// Adds what another worker has seen, but for its window.
+    fn add(&mut self, other: &Self) {
+        self.ledger.add(&other.ledger);
+        self.response.add(&other.response);
+        self.service.add(&other.service);
+        self.lag.add(&other.lag);
+        self.connect.add(&other.connect);
+        self.connections += other.connections;
+        self.rate += other.rate;
+        self.late += other.late;
+        self.unasked += other.unasked;
+        self.duplicates += other.duplicates;
+        self.late_answers += other.late_answers;
+    }
+
+    fn times(&mut self) -> [&mut Times; 4] {
+        [&mut self.response, &mut self.service, &mut self.lag, &mut self.connect]
+    }
 }
 
 /// The time of which status tells, so that it tells of now and not of ever since.
@@ -198,6 +232,14 @@ pub(crate) struct Window {
     pub right: u64,
     /// Questions that got no right answer, those included that were not asked.
     pub failed: u64,
+}
+
+impl Window {
+    fn add(&mut self, other: &Self) {
+        self.response.add(&other.response);
+        self.right += other.right;
+        self.failed += other.failed;
+    }
 }
 
 /// What one target's load over one transport looked like at a moment.
@@ -234,19 +276,64 @@ pub struct Snapshot {
 }
 
 impl Tally {
-    pub fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Empty books for so many workers.
+    pub fn new(workers: usize) -> Self {
+        Self { parts: (0..workers).map(|_| Mutex::default()).collect(), period: Mutex::default() }
+    }
+
+    /// The books of one worker.
+    pub fn of(&self, worker: usize) -> MutexGuard<'_, Seen> {
+        lock(&self.parts[worker])
+    }
+
+    /// What all workers have seen together.
+    pub fn whole(&self) -> Seen {
+        let mut whole = Seen::default();
+        self.parts.iter().for_each(|part| whole.add(&lock(part)));
+        whole
+    }
+
+    /// The books of all workers together, without the durations.
+    pub fn ledger(&self) -> Ledger {
+        let mut whole = Ledger::default();
+        self.parts.iter().for_each(|part| whole.add(&lock(part).ledger));
+        whole
+    }
+
+    /// A quantile of how late the latest of the workers was by itself, in microseconds: all together they would hide it.
+    pub fn worst_lag(&self, q: f64) -> Option<f64> {
+        self.parts.iter().filter_map(|part| lock(part).lag.quantile(q)).max_by(f64::total_cmp)
+    }
+
+    /// Begins a window; gives what was seen in the one before.
+    pub fn begin_window(&self) -> Window {
+        self.change_window(|| Some(Window::default()))
+    }
+
+    /// Ends the window; gives what was seen in it.
+    pub fn end_window(&self) -> Window {
+        self.change_window(|| None)
+    }
+
+    fn change_window(&self, next: impl Fn() -> Option<Window>) -> Window {
+        let mut whole = Window::default();
+        for part in &self.parts {
+            // Who writes into it waits only as long as the exchange takes.
+            let before = std::mem::replace(&mut lock(part).window, next());
+            whole.add(&before.unwrap_or_default());
+        }
+        whole
     }
 
     /// The present figures; rate and quantiles are those of the last period, see [`Self::begin_period`].
     pub fn snapshot(&self, target: &str, transport: &'static str) -> Snapshot {
-        let seen = self.lock();
+        let seen = self.whole();
         Snapshot {
             target: target.into(),
             transport,
             ledger: seen.ledger,
             target_rate: seen.rate,
-            rate: seen.period.rate,
+            rate: lock(&self.period).rate,
             unasked: seen.unasked,
             duplicates: seen.duplicates,
             late_answers: seen.late_answers,
@@ -261,24 +348,27 @@ impl Tally {
 
     /// Forgets each single duration; the books stay.
     pub fn forget_durations(&self) {
-        let seen = &mut *self.lock();
-        for times in [&mut seen.response, &mut seen.service, &mut seen.lag, &mut seen.connect] {
-            *times = Times::default();
+        for part in &self.parts {
+            lock(part).times().into_iter().for_each(|times| *times = Times::default());
         }
     }
 
     /// Ends the period of which the status tells, and begins the next.
     pub fn begin_period(&self, now: Instant) {
-        let seen = &mut *self.lock();
-        for times in [&mut seen.response, &mut seen.service, &mut seen.lag, &mut seen.connect] {
-            times.renew();
+        for part in &self.parts {
+            lock(part).times().into_iter().for_each(Times::renew);
         }
-        let ok = seen.ledger.ok();
-        seen.period.rate = seen.period.began.map(|(began, before)| {
+        let ok = self.ledger().ok();
+        let mut period = lock(&self.period);
+        period.rate = period.began.map(|(began, before)| {
             (ok - before) as f64 / now.saturating_duration_since(began).as_secs_f64().max(f64::MIN_POSITIVE)
         });
-        seen.period.began = Some((now, ok));
+        period.began = Some((now, ok));
     }
+}
+
+fn lock<T>(books: &Mutex<T>) -> MutexGuard<'_, T> {
+    books.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -329,11 +419,11 @@ mod tests {
 
     #[test]
     fn a_period_tells_of_itself_alone() {
-        let tally = Tally::default();
+        let tally = Tally::new(1);
         let start = Instant::now();
         tally.begin_period(start);
-        tally.lock().response.record(Duration::from_secs(1));
-        tally.lock().ledger.outcomes[Outcome::Ok as usize] = 30;
+        tally.of(0).response.record(Duration::from_secs(1));
+        tally.of(0).ledger.outcomes[Outcome::Ok as usize] = 30;
         tally.begin_period(start + Duration::from_secs(2));
         let first = tally.snapshot("a", "tcp");
         assert_eq!(first.rate, Some(15.0));
@@ -341,6 +431,27 @@ mod tests {
         tally.begin_period(start + Duration::from_secs(3));
         let second = tally.snapshot("a", "tcp");
         assert_eq!((second.rate, second.p50_us), (Some(0.0), None));
+    }
+
+    #[test]
+    fn what_workers_have_seen_is_told_as_one_and_the_latest_of_them_is_not_hidden() {
+        let (tally, mut alone) = (Tally::new(3), Times::default());
+        tally.begin_window();
+        for (at, &time) in samples().iter().enumerate() {
+            let mut seen = tally.of(at % 2);
+            seen.response.record(time);
+            seen.window.as_mut().unwrap().response.record(time);
+            alone.record(time);
+        }
+        tally.of(0).lag.record(Duration::from_secs(1));
+        (0..999).for_each(|_| tally.of(2).lag.record(Duration::from_micros(1)));
+        let (whole, window) = (tally.whole(), tally.end_window());
+        assert_eq!((whole.response.buckets, whole.response.sum), (alone.buckets, alone.sum));
+        for q in [0.0, 0.5, 0.99, 1.0] {
+            assert_eq!(whole.response.quantile(q), alone.quantile(q));
+            assert_eq!(window.response.quantile(q).map(|ns| ns / 1e3), alone.quantile(q));
+        }
+        assert!(whole.lag.quantile(0.5).unwrap() < 2.0 && tally.worst_lag(0.5).unwrap() > 999_000.0);
     }
 
     #[test]

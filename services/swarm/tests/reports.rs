@@ -5,7 +5,7 @@ mod support;
 
 use report::{Report, Verdict};
 use serde_json::{Value, json};
-use support::{Reply, answer_by, ask, honest, plan, settings, tcp, wait_until};
+use support::{Reply, answer_by, ask, honest, intervals_add_up, plan, settings, tcp, wait_until};
 use swarm::Service;
 
 const RUNS: &str = "/api/v1/runs";
@@ -113,18 +113,6 @@ fn every_form(service: &Service, report: &Report) {
     for missing in ["/charts/rate", "/charts/rate.gif", "/charts/none.svg", "/report.pdf"] {
         assert_eq!(get(service, missing).status, 404, "{missing}");
     }
-}
-
-/// Every right answer is in one interval.
-fn intervals_add_up(report: &Report, right: f64) {
-    let rate = report.charts.iter().find(|chart| chart.id == "rate").unwrap();
-    let line = rate.series.iter().find(|series| series.name == "known").unwrap();
-    let log = report.logs.iter().find(|log| log.tag == "known/tcp/response").unwrap();
-    assert!(line.points.len() >= 3 && line.points.len() == log.intervals.len(), "an interval a second: {line:?}");
-    let sum: f64 = line.points.iter().zip(&log.intervals).map(|(point, one)| point.y.unwrap() * one.1).sum();
-    assert!((sum - right).abs() < 0.5, "{sum} of {right}");
-    let ends: Vec<f64> = log.intervals.iter().map(|one| one.0 + one.1).collect();
-    assert!(log.intervals.iter().skip(1).zip(&ends).all(|(next, end)| (next.0 - end).abs() < 1e-6), "without a gap");
 }
 
 #[test]

@@ -39,6 +39,9 @@ pub struct Args {
     /// The plan to begin with (TOML); what it does not say is as usual
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Threads that ask, 1 to the number of processors; each load is asked by one of them
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    workers: usize,
     /// A directory of scenarios (TOML) beside those that are always there; one of a known name is taken instead of it
     #[arg(long, value_name = "PATH", env = "ZENLAB__SCENARIOS")]
     scenarios: Option<PathBuf>,
@@ -93,6 +96,7 @@ fn settings(args: &Args) -> Result<Settings, Failure> {
     Ok(Settings {
         admin: args.admin,
         plan: plan(args.config.as_deref(), &targets)?,
+        workers: args.workers,
         scenarios: scenarios(args.scenarios.as_deref())?,
         targets,
         token_file: args.token_file.clone().filter(|path| !path.as_os_str().is_empty()),

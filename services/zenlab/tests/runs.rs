@@ -182,6 +182,20 @@ fn whoever_follows_a_swarm_that_goes_is_told_so() {
 }
 
 #[test]
+fn a_swarm_has_as_many_workers_as_processors_and_no_more() {
+    let most = std::thread::available_parallelism().unwrap().get();
+    let swarm = Swarm::start("workers", &["--workers", &most.to_string()]);
+    let file = swarm.scenario("duration_seconds = 1\nexpect = [\"each failed_percent < 1\"]");
+    code(&swarm.runs(&["start", &file, "--follow"]), 0);
+    let more = (most + 1).to_string();
+    let refused = ["swarm", "--admin", "127.0.0.1:0", "--target", "epoll=tcp://127.0.0.1:1", "--workers", &more];
+    let refused = Command::new(ZENLAB).args(refused).output().unwrap();
+    code(&refused, 2);
+    let error = text(&refused.stderr);
+    assert!(error.contains(&format!("`workers` = {more} must be in 1..={most}")), "{error}");
+}
+
+#[test]
 fn every_shell_that_is_known_can_complete() {
     for shell in ["bash", "zsh", "fish"] {
         let script = Command::new(ZENLAB).args(["completions", shell]).output().unwrap();

@@ -190,6 +190,7 @@ async fn status(State(api): Access) -> Json<Value> {
     Json(json!({
         "paused": api.shared.is_paused(),
         "saturated": api.shared.is_saturated(),
+        "workers": api.shared.workers().map(|health| show::worker(&health)).collect::<Vec<_>>(),
         "fault": api.shared.fault(),
         "spotlight": names(api.shared.lit()),
         "run": api.shared.runs.active().map(|run| run.id),

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::engine::Health;
 use crate::tally::{Ledger, Outcome, Snapshot};
 
 pub(super) fn snapshot(seen: &Snapshot) -> Value {
@@ -21,6 +22,17 @@ pub(super) fn snapshot(seen: &Snapshot) -> Value {
     value["laws"] = laws(&seen.ledger);
     value["balanced"] = seen.balanced.into();
     value
+}
+
+/// How a worker of the engine does.
+pub(super) fn worker(health: &Health) -> Value {
+    json!({
+        "target_rate": health.target_rate,
+        "busy_ratio": health.busy,
+        "saturated": health.is_saturated(),
+        "cpu_seconds": health.cpu.as_secs_f64(),
+        "send_lag_p99_us": health.lag_p99.map(|lag| lag.as_secs_f64() * 1e6),
+    })
 }
 
 /// Whether each of the two laws holds: every planned question is accounted for, and every one that was asked.

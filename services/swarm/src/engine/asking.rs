@@ -123,6 +123,7 @@ impl Engine {
             self.lanes[lane].pace(now);
             let questions = self.at_once(lane) as u64;
             let lag = now.saturating_duration_since(due);
+            self.business.has_asked(lag);
             self.book(lane, |seen| {
                 seen.ledger.waiting -= questions;
                 seen.ledger.sent += questions;

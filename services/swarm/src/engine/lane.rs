@@ -58,12 +58,6 @@ impl Lane {
         self.load.kind.manner()
     }
 
-    pub fn is_the_same(&self, load: &Load) -> bool {
-        (self.load.target, self.load.kind) == (load.target, load.kind)
-            && self.load.source.is(&load.source)
-            && self.load.endpoint == load.endpoint
-    }
-
     /// Goes on with this load. One that comes back forgets what was due while it was not there.
     pub fn follow(&mut self, load: Load, comes_back: bool, now: Instant) {
         if comes_back {
@@ -107,7 +101,7 @@ impl Lane {
 
     /// Questions that belong to one of its instants.
     pub fn questions(&self) -> usize {
-        self.load.kind.questions_at_once(self.load.habits.requests_per_connection)
+        self.load.questions()
     }
 
     /// Questions a second that it should ask now.

@@ -1,14 +1,20 @@
-//! One thread, one epoll loop, every client.
+//! Workers: each one thread, one epoll loop, and the clients of its lanes.
+//!
+//! Workers share nothing that a question would wait for: each has its lanes whole, with their clients and their schedules, and
+//! books of its own. [`Dealer`](crate::dealing::Dealer) says whose a lane is. There is one worker unless the swarm is told
+//! otherwise: on few processors more would only take time from the servers.
 //!
 //! Lane by lane, the schedule says when something should happen; the engine does it then, or as soon after as it can, and
 //! says how late it was. A timer descriptor in the epoll set ends its waits to the nanosecond: a generator that waits for whole
 //! milliseconds, as epoll_wait(2) does, measures itself.
 //!
+//! - `business`: how a worker itself does.
 //! - `lane`: one kind of clients of one endpoint, and what is due there.
 //! - `asking`: from an instant of the schedule to a question on its way.
 //! - `hearing`: from what comes back to an outcome.
 
 mod asking;
+mod business;
 mod hearing;
 mod lane;
 mod stale;
@@ -18,6 +24,7 @@ use std::collections::BinaryHeap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -26,8 +33,11 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 
 use crate::client::{Client, Next};
+use crate::dealing::InHand;
 use crate::service::Shared;
 use crate::tally::Seen;
+use business::Business;
+pub(crate) use business::Health;
 use lane::Lane;
 pub(crate) use stale::remove_stale_sockets;
 
@@ -37,16 +47,27 @@ const TICK: Duration = Duration::from_millis(50);
 /// What stands for the timer in the epoll set, where clients have their numbers.
 const TIMER: u64 = u64::MAX;
 
-/// How long the engine's own business is watched before it is judged, and the part of that time from which on the engine is
-/// what limits the load.
-const BUSINESS: Duration = Duration::from_secs(1);
-const SATURATED: f64 = 0.9;
-
 /// What a slow reader reads at once, in bytes.
 const SLOW_BYTES: usize = 8;
 
-pub(crate) struct Engine {
+/// Starts a thread for each worker.
+pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
+    let start = |worker| {
+        let engine = Engine::new(shared.clone(), worker)?;
+        let shared = shared.clone();
+        Builder::new().name(format!("engine-{worker}")).spawn(move || {
+            if let Err(error) = engine.run() {
+                shared.fail(format!("the engine has ended, by its worker {worker}: {error}"));
+            }
+        })
+    };
+    (0..shared.workers().count()).map(start).collect()
+}
+
+/// One worker.
+struct Engine {
     shared: Arc<Shared>,
+    worker: usize,
     set: OwnedFd,
     /// Ends a wait; set anew for each, so it is never read.
     timer: OwnedFd,
@@ -64,19 +85,14 @@ pub(crate) struct Engine {
     business: Business,
 }
 
-/// How much of its time the engine has waited.
-struct Business {
-    since: Instant,
-    waited: Duration,
-}
-
 impl Engine {
-    pub fn new(shared: Arc<Shared>) -> io::Result<Self> {
+    fn new(shared: Arc<Shared>, worker: usize) -> io::Result<Self> {
         let set = epoll::create(CreateFlags::CLOEXEC)?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
         epoll::add(&set, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
         Ok(Self {
             shared,
+            worker,
             set,
             timer,
             clients: Vec::new(),
@@ -89,14 +105,14 @@ impl Engine {
             trace_one_in: 0,
             next_round: Instant::now(),
             was_paused: false,
-            business: Business { since: Instant::now(), waited: Duration::ZERO },
+            business: Business::new(Instant::now()),
         })
     }
 
-    /// Goes on until it is told to stop, then lets what is on its way arrive.
-    pub fn run(mut self) -> io::Result<()> {
+    /// Goes on until it is told to stop, or another worker has ended; then lets what is on its way arrive.
+    fn run(mut self) -> io::Result<()> {
         let mut events = Vec::with_capacity(256);
-        while !self.shared.is_stopping() {
+        while !self.shared.is_stopping() && self.shared.fault().is_none() {
             self.turn(&mut events)?;
         }
         self.stop_planning();
@@ -132,7 +148,7 @@ impl Engine {
 
     /// Brings the lanes to what the plan says now. Lanes that stay keep their connections and their place in time.
     fn follow_plan(&mut self, now: Instant, is_paused: bool) -> io::Result<()> {
-        let Some(wanted) = self.shared.loads_since(&mut self.plan_seen) else { return Ok(()) };
+        let Some(wanted) = self.shared.loads_since(self.worker, &mut self.plan_seen) else { return Ok(()) };
         if !is_paused {
             // What has come until now has come at the old rates.
             self.work_everywhere(now)?;
@@ -140,15 +156,13 @@ impl Engine {
         self.timeout = wanted.timeout;
         self.trace_one_in = wanted.trace_one_in;
         let was_over: Vec<bool> = self.lanes.iter_mut().map(|lane| std::mem::replace(&mut lane.over, true)).collect();
-        let count = wanted.loads.len().max(1) as f64;
-        for (at, load) in wanted.loads.into_iter().enumerate() {
-            match self.lanes.iter().position(|lane| lane.is_the_same(&load)) {
+        for InHand { load, offset } in wanted.loads {
+            match self.lanes.iter().position(|lane| lane.load.is_the_same(&load)) {
                 Some(lane) => {
                     let comes_back = was_over.get(lane).copied().unwrap_or(false);
                     self.lanes[lane].follow(load, comes_back, now);
                 }
-                // Many lanes of the same rate must not all come at once.
-                None => self.add_lane(Lane::new(load, now, at as f64 / count)),
+                None => self.add_lane(Lane::new(load, now, offset)),
             }
         }
         self.close_lanes_that_are_over();
@@ -156,16 +170,18 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes down what is asked for now, by all lanes of an endpoint together.
+    /// Writes down what is asked for now: by this worker's lanes of each endpoint, and by all that it has.
     fn tell_rates(&self, now: Instant) {
         for (at, target) in self.shared.targets.iter().enumerate() {
             for transport in target.endpoints.iter().map(|endpoint| endpoint.transport) {
                 let of_this =
                     |lane: &&Lane| !lane.over && (lane.load.target, lane.load.endpoint.transport) == (at, transport);
                 let rate = self.lanes.iter().filter(of_this).map(|lane| lane.rate(now)).sum();
-                self.shared.tally(at, transport).lock().rate = rate;
+                self.shared.tally(at, transport).of(self.worker).rate = rate;
             }
         }
+        let lanes = self.lanes.iter().filter(|lane| !lane.over);
+        self.shared.health_of(self.worker).target_rate = lanes.map(|lane| lane.rate(now)).sum();
     }
 
     /// Takes the place of a lane that nobody misses, so that there are never more than the plan has had at once.
@@ -191,12 +207,12 @@ impl Engine {
         self.give_up(lane, waiting as u64);
     }
 
-    /// Writes into the books of a lane: those of its endpoint, and those of its run if it is a run's.
+    /// Writes into this worker's books of a lane: those of its endpoint, and those of its run if it is a run's.
     fn book(&self, lane: usize, note: impl Fn(&mut Seen)) {
         let load = &self.lanes[lane].load;
-        note(&mut self.shared.tally(load.target, load.endpoint.transport).lock());
+        note(&mut self.shared.tally(load.target, load.endpoint.transport).of(self.worker));
         if let crate::plan::Source::Run(run) = &load.source {
-            note(&mut run.tally(load.target).lock());
+            note(&mut run.tally(load.target).of(self.worker));
         }
     }
 
@@ -231,15 +247,12 @@ impl Engine {
         Ok(None)
     }
 
-    /// Tells how much of its time the engine is busy; `wait_began` is when the wait that is over began.
+    /// Tells how this worker does; `wait_began` is when the wait that is over began.
     fn judge_own_business(&mut self, wait_began: Instant) {
         let now = Instant::now();
-        self.business.waited += now.saturating_duration_since(wait_began);
-        let watched = now.saturating_duration_since(self.business.since);
-        if watched >= BUSINESS {
-            let waited = self.business.waited.as_secs_f64() / watched.as_secs_f64();
-            self.shared.set_saturated(waited < 1.0 - SATURATED);
-            self.business = Business { since: now, waited: Duration::ZERO };
+        self.business.has_waited(now.saturating_duration_since(wait_began));
+        if self.business.is_watched(now) {
+            self.business.judge(now, &mut self.shared.health_of(self.worker));
         }
     }
 

@@ -205,3 +205,22 @@ pub(crate) struct Load {
     pub connections: usize,
     pub habits: Habits,
 }
+
+impl Load {
+    /// Whether it is the same load, at whatever rate.
+    pub fn is_the_same(&self, other: &Self) -> bool {
+        (self.target, self.kind) == (other.target, other.kind)
+            && self.source.is(&other.source)
+            && self.endpoint == other.endpoint
+    }
+
+    /// Questions that belong to one of its instants.
+    pub const fn questions(&self) -> usize {
+        self.kind.questions_at_once(self.habits.requests_per_connection)
+    }
+
+    /// The highest rate that there will be, in questions a second; 0 for those who have none.
+    pub fn highest_rate(&self) -> f64 {
+        self.profile.rate.highest() * self.questions() as f64
+    }
+}

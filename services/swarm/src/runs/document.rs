@@ -9,7 +9,7 @@ use super::record::Interval;
 use super::{Run, Why};
 use crate::expectation::Finding;
 use crate::scenario::Scenario;
-use crate::tally::{Outcome, Seen, Snapshot};
+use crate::tally::{Outcome, Snapshot, Tally};
 
 /// Above this part of the time in which the swarm itself was the limit, the figures are the swarm's.
 const MOST_SATURATED: f64 = 0.1;
@@ -26,18 +26,19 @@ pub(super) struct Durations {
     response: Vec<(f64, f64)>,
     longest: Option<f64>,
     service: [Option<f64>; 2],
-    /// How late the swarm itself asked: 99th percentile.
+    /// How late the swarm itself asked: 99th percentile of its latest worker.
     lag: Option<f64>,
 }
 
 impl Durations {
-    pub fn of(seen: &Seen) -> Self {
+    pub fn of(tally: &Tally) -> Self {
+        let seen = tally.whole();
         let response = QUANTILES.iter().filter_map(|&q| Some((q, seen.response.quantile(q)?))).collect();
         Self {
             response,
             longest: seen.response.quantile(1.0),
             service: [seen.service.quantile(0.5), seen.service.quantile(0.99)],
-            lag: seen.lag.quantile(0.99),
+            lag: tally.worst_lag(0.99),
         }
     }
 

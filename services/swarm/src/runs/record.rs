@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use machine::{Reading, Weather};
 
-use crate::tally::{Tally, Window};
+use crate::tally::Tally;
 
 /// Intervals of all targets together. They are what a run takes most memory for, so long runs have longer ones.
 const MOST: f64 = 600.0;
@@ -53,7 +53,7 @@ impl Record {
     /// Of a run of so many seconds, whose books are these.
     pub fn new(seconds: f64, tallies: &[Tally], now: Instant) -> Self {
         for tally in tallies {
-            tally.lock().window = Some(Window::default());
+            tally.begin_window();
         }
         let notes = Notes { began: now, intervals: vec![Vec::new(); tallies.len()], looks: 0, saturated: 0 };
         Self {
@@ -83,7 +83,7 @@ impl Record {
         let mut notes = self.notes();
         notes.end_interval(tallies, run_began, Instant::now());
         for tally in tallies {
-            tally.lock().window = None;
+            tally.end_window();
         }
         std::mem::take(&mut notes.intervals)
     }
@@ -105,8 +105,7 @@ impl Notes {
         let begin = self.began.saturating_duration_since(run_began).as_secs_f64();
         let length = now.saturating_duration_since(self.began).as_secs_f64();
         for (tally, intervals) in tallies.iter().zip(&mut self.intervals) {
-            // What is being written down waits only as long as this takes; the histogram is made after.
-            let window = tally.lock().window.replace(Window::default()).unwrap_or_default();
+            let window = tally.begin_window();
             let quantile = |q| window.response.quantile(q).map(|ns| ns / 1e3);
             intervals.push(Interval {
                 begin,

@@ -87,6 +87,16 @@ impl Rate {
         self.stages.last().map_or(0.0, |stage| stage.to)
     }
 
+    /// The highest that it comes to.
+    pub fn highest(&self) -> f64 {
+        let highest = match (&*self.stages, self.shape) {
+            ([], Shape::Constant) => 1.0,
+            ([], _) => 1.0 + self.swing,
+            (stages, _) => stages.iter().map(|stage| stage.from.max(stage.to)).fold(0.0, f64::max),
+        };
+        self.mean * highest
+    }
+
     /// How many are due from the beginning to `at` seconds.
     pub fn sum(&self, at: f64) -> f64 {
         if !self.stages.is_empty() {

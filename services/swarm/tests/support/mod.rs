@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use report::Report;
 use swarm::{Clients, Kind, Ledger, Mode, Outcome, Plan, Population, Service, Settings, Snapshot, Spotlight, Target};
 use zen::{Conversation, Dialogue, Endpoint, Limits, Next, QUESTIONS, Transport};
 
@@ -130,6 +131,7 @@ pub fn settings(endpoints: Vec<Endpoint>, plan: Plan) -> Settings {
         admin: SocketAddr::from(([127, 0, 0, 1], 0)),
         targets: endpoints.into_iter().enumerate().map(target).collect(),
         plan,
+        workers: 1,
         scenarios: Vec::new(),
         token_file: None,
         hosts: Vec::new(),
@@ -217,4 +219,16 @@ pub fn metrics(service: &Service) -> String {
 /// The value of a series in such a text.
 pub fn read(text: &str, series: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+}
+
+/// Every right answer of the target `known` is in one interval of its run.
+pub fn intervals_add_up(report: &Report, right: f64) {
+    let rate = report.charts.iter().find(|chart| chart.id == "rate").unwrap();
+    let line = rate.series.iter().find(|series| series.name == "known").unwrap();
+    let log = report.logs.iter().find(|log| log.tag == "known/tcp/response").unwrap();
+    assert!(line.points.len() >= 3 && line.points.len() == log.intervals.len(), "an interval a second: {line:?}");
+    let sum: f64 = line.points.iter().zip(&log.intervals).map(|(point, one)| point.y.unwrap() * one.1).sum();
+    assert!((sum - right).abs() < 0.5, "{sum} of {right}");
+    let ends: Vec<f64> = log.intervals.iter().map(|one| one.0 + one.1).collect();
+    assert!(log.intervals.iter().skip(1).zip(&ends).all(|(next, end)| (next.0 - end).abs() < 1e-6), "without a gap");
 }
