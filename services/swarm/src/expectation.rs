@@ -15,6 +15,8 @@ enum Figure {
     Right,
     /// Questions without a right answer that nobody broke off himself, asked or not, as the same part.
     Failed,
+    /// Wrong answers, as a part of the questions that were asked.
+    Wrong,
     /// Questions that were asked and not answered in time, as a part of those that were asked.
     Timeout,
     /// Median of the response.
@@ -24,12 +26,13 @@ enum Figure {
 }
 
 impl Figure {
-    const ALL: [Self; 5] = [Self::Right, Self::Failed, Self::Timeout, Self::P50, Self::P99];
+    const ALL: [Self; 6] = [Self::Right, Self::Failed, Self::Wrong, Self::Timeout, Self::P50, Self::P99];
 
     const fn label(self) -> &'static str {
         match self {
             Self::Right => "right_percent",
             Self::Failed => "failed_percent",
+            Self::Wrong => "wrong_percent",
             Self::Timeout => "timeout_percent",
             Self::P50 => "p50_ms",
             Self::P99 => "p99_ms",
@@ -43,6 +46,7 @@ impl Figure {
         match self {
             Self::Right => percent(ledger.ok(), ledger.planned),
             Self::Failed => percent(ledger.failed() + ledger.unsent + ledger.dropped, ledger.planned),
+            Self::Wrong => percent(ledger.wrong(), ledger.sent),
             Self::Timeout => percent(ledger.outcomes[Outcome::Timeout as usize], ledger.sent),
             Self::P50 => seen.p50_us.map(|us| us / 1e3),
             Self::P99 => seen.p99_us.map(|us| us / 1e3),

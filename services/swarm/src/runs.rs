@@ -181,11 +181,7 @@ impl Run {
     /// Keeps what was seen, and forgets each single duration: those take room.
     fn close(&self, targets: &[Target], why: Why) {
         let snapshots = self.snapshots(targets);
-        let expectations: Vec<Finding> = self
-            .scenario
-            .expectations()
-            .flat_map(|expectation| expectation.look(&snapshots).collect::<Vec<_>>())
-            .collect();
+        let expectations = self.findings(&snapshots, why);
         let known = Known {
             run: self,
             why,
@@ -198,6 +194,15 @@ impl Run {
         let results = Results { snapshots, expectations, report };
         *self.results.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(results));
         self.tallies.iter().for_each(Tally::forget_durations);
+    }
+
+    /// What became of what it expects. What somebody has cancelled has not shown what it would have.
+    fn findings(&self, snapshots: &[Snapshot], why: Why) -> Vec<Finding> {
+        if why == Why::Cancelled {
+            return Vec::new();
+        }
+        let expectations = self.scenario.expectations();
+        expectations.flat_map(|expectation| expectation.look(snapshots).collect::<Vec<_>>()).collect()
     }
 
     fn books(&self) -> Ledger {

@@ -23,7 +23,7 @@ pub struct Scenario {
     /// What should be seen, and at whom, in one sentence.
     pub expectation: String,
     /// The same as far as it can be checked: each is `TARGET FIGURE < NUMBER`, or `>`. FIGURE is `right_percent`,
-    /// `failed_percent`, `timeout_percent`, `p50_ms` or `p99_ms`; the target `each` means every one.
+    /// `failed_percent`, `wrong_percent`, `timeout_percent`, `p50_ms` or `p99_ms`; the target `each` means every one.
     pub expect: Vec<String>,
     /// Over which transport its clients come: `tcp`, `udp`, `unix` or `unixgram`.
     pub transport: String,

@@ -51,6 +51,17 @@ fn the_page_needs_nothing_but_the_swarm() {
 }
 
 #[test]
+fn no_number_of_the_plan_may_be_left_out() {
+    let service = service();
+    let page = get(&service, "/control").text;
+    let form = page.split("<form id=\"plan\">").nth(1).unwrap().split("</form>").next().unwrap();
+    let numbers: Vec<&str> = form.split('<').filter(|tag| tag.contains("type=\"number\"")).collect();
+    // An empty field would be sent as 0.
+    assert!(numbers.len() >= 3 && numbers.iter().all(|tag| tag.contains(" required>")), "{numbers:?}");
+    service.stop();
+}
+
+#[test]
 fn its_own_page_may_change_the_plan_and_another_ones_may_not() {
     let service = service();
     let change = |origin: &str| {

@@ -60,14 +60,27 @@ fn figure(report: &Report, table: &str, subject: &str, column: &str) -> f64 {
 #[test]
 fn a_report_has_the_figures_of_the_books_in_every_form() {
     let service = service();
-    let expect = ["known right_percent > 99", "known1 failed_percent < 1", "nobody p99_ms < 1"];
+    let expect = [
+        "known right_percent > 99",
+        "known1 failed_percent < 1",
+        "known1 wrong_percent > 99",
+        "each wrong_percent < 0.01",
+        "nobody p99_ms < 1",
+    ];
     assert_eq!(begin(&service, &json!({"load": load(&expect, 2.5)})).status, 202);
     let early = get(&service, "/report.json");
     assert_eq!((early.status, early.kind.as_str()), (409, "application/problem+json"), "{early:?}");
     let run = wait_for_end(&service);
     assert_eq!((&run["report"], &run["as_expected"]), (&json!("/api/v1/runs/1/report.html"), &json!(false)), "{run}");
     let expectations: Vec<(&str, bool)> = run["expectations"].as_array().unwrap().iter().map(judged).collect();
-    assert_eq!(expectations, [("known right_percent > 99", true), ("known1 failed_percent < 1", false)]);
+    let judged = [
+        ("known right_percent > 99", true),
+        ("known1 failed_percent < 1", false),
+        ("known1 wrong_percent > 99", true),
+        ("known wrong_percent < 0.01", true),
+        ("known1 wrong_percent < 0.01", false),
+    ];
+    assert_eq!(expectations, judged);
 
     let document = get(&service, "/report.json");
     assert_eq!((document.status, document.kind.as_str()), (200, "application/json"));
@@ -118,10 +131,14 @@ fn every_form(service: &Service, report: &Report) {
 #[test]
 fn a_run_that_was_cancelled_has_a_report_that_says_so() {
     let service = service();
-    begin(&service, &json!({"load": load(&[], 600.0)}));
+    begin(&service, &json!({"load": load(&["each right_percent > 99"], 600.0)}));
     assert_eq!(ask(&service, "POST", "/api/v1/runs/1/cancel", &[], "").status, 200);
     let run = wait_for_end(&service);
-    assert_eq!((&run["as_expected"], &run["expectations"]), (&Value::Null, &json!([])), "nothing was to be checked");
+    assert_eq!(
+        (&run["as_expected"], &run["expectations"]),
+        (&Value::Null, &json!([])),
+        "it has not shown what it would"
+    );
     let report = Report::from_json(&get(&service, "/report.json").text).unwrap();
     assert!(report.validity.reasons.iter().any(|why| why.starts_with("It was cancelled after ")), "{report:?}");
     service.stop();

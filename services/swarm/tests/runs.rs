@@ -271,6 +271,13 @@ fn those_that_come_with_the_laboratory_can_be_run() {
     for scenario in listed {
         let name = scenario["name"].as_str().unwrap();
         assert!(scenario["expectation"].as_str().unwrap().len() > 40, "{name}");
+        let (expect, targets) = (scenario["expect"].as_array().unwrap(), scenario["targets"].as_array().unwrap());
+        let target = |one: &Value| one.as_str().unwrap().split(' ').next().unwrap().to_owned();
+        let is_checked = |one: &Value| target(one) == "each" || targets.contains(&json!(target(one)));
+        assert!(
+            !expect.is_empty() && expect.iter().all(is_checked),
+            "{name} expects something of those it loads: {expect:?}"
+        );
         assert!((5.0..=120.0).contains(&scenario["seconds"].as_f64().unwrap()), "{name}");
         let file = format!("{}/../../deploy/scenarios/{name}.toml", env!("CARGO_MANIFEST_DIR"));
         assert!(fs::exists(&file).unwrap(), "{file}");
