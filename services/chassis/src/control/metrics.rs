@@ -15,7 +15,7 @@ use zen::{QUESTIONS, Transport};
 
 use super::catalogue::METRICS;
 use super::cgroup::{self, RESOURCES, STALLS};
-use super::process::{self, Facts};
+use super::process::{self, Facts, Process};
 use super::run_queue::RunQueues;
 use crate::desk::usage_of;
 use crate::page::{
@@ -235,18 +235,10 @@ impl PageCollector {
     fn processes(&self, sheet: &mut Sheet) {
         let leaders: Vec<u64> =
             self.page.endpoints().iter().map(|endpoint| endpoint.leader.get()).filter(|&pid| pid != 0).collect();
-        let data = process::groups(&leaders);
         let supervisor = std::os::unix::process::parent_id();
-        let (own, parent) = (process::one(std::process::id()), process::one(supervisor));
-        for (role, processes) in [("data", &data), ("control", &own), ("supervisor", &parent)] {
-            let facts = Facts::of(processes);
-            sheet.put("zen_threads", &[role], facts.threads as f64);
-            sheet.put("zen_memory_pss_bytes", &[role], facts.pss_bytes as f64);
-            if let Some(seconds) = self.run_queues.look(role, processes) {
-                sheet.put("zen_run_queue_wait_seconds_total", &[role], seconds);
-            }
-        }
-        let data = Facts::of(&data);
+        let data = self.role(sheet, "data", &process::groups(&leaders));
+        self.role(sheet, "control", &process::one(std::process::id()));
+        self.role(sheet, "supervisor", &process::one(supervisor));
         sheet.put("zen_processes", &[], data.processes as f64);
         sheet.put("process_resident_memory_bytes", &[], data.resident_bytes as f64);
         sheet.put("process_open_fds", &[], data.open_fds as f64);
@@ -256,6 +248,17 @@ impl PageCollector {
         sheet.put("process_start_time_seconds", &[], process::start_time(supervisor));
         sheet.put("zen_listen_overflows_total", &[], process::listen_overflows() as f64);
         self.usage(sheet, supervisor);
+    }
+
+    /// What every role tells of itself; gives what was found, since looking is dear.
+    fn role(&self, sheet: &mut Sheet, role: &'static str, processes: &[Process]) -> Facts {
+        let facts = Facts::of(processes);
+        sheet.put("zen_threads", &[role], facts.threads as f64);
+        sheet.put("zen_memory_pss_bytes", &[role], facts.pss_bytes as f64);
+        if let Some(seconds) = self.run_queues.look(role, processes) {
+            sheet.put("zen_run_queue_wait_seconds_total", &[role], seconds);
+        }
+        facts
     }
 
     fn usage(&self, sheet: &mut Sheet, supervisor: u32) {
