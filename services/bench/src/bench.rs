@@ -1,9 +1,9 @@
 //! Which architecture costs what: randomised complete blocks of short slots.
 //!
 //! Every block visits every contestant once, in an order drawn anew and with a process started anew, with two slots each: one at a
-//! rate that is the same for all (what does a question cost, how long does it take?) and one closed loop (how much is possible?). What is claimed comes from
-//! the ratios within blocks, so that whatever the machine did meanwhile met all alike. The reference takes part twice: a run that
-//! tells it from itself is unreliable.
+//! rate that is the same for all (what does a question cost, how long does it take?) and one closed loop (how much is possible?).
+//! What is claimed comes from the ratios within blocks, so that whatever the machine did meanwhile met all alike. The reference
+//! takes part twice: a run that tells it from itself is unreliable.
 
 mod blocks;
 mod hostile;

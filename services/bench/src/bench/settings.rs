@@ -1,10 +1,10 @@
 //! How a run was made, for those who compare it with another.
 
 use report::Table;
+use report::sheet;
 
 use super::{Contestant, Plan};
 use crate::lab::Lab;
-use report::sheet;
 
 /// The id of the table in a report.
 pub const SETTINGS: &str = "settings";

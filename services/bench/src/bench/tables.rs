@@ -1,12 +1,12 @@
 //! The findings as tables, pictures and sentences.
 
+use report::sheet::{axis, column, names, word};
 use report::{Cell, Chart, Form, Point, Row, Scale, Series, Table};
 
 use super::hostile::{Fate, SCENARIOS};
 use super::outcome::{Claims, Finding, others};
 use super::{Outcome, Plan, settings};
 use crate::stats::{Comparison, Estimate, bootstrap_median, median, pairs_for};
-use report::sheet::{axis, column, names, word};
 
 const QUANTILES: [(f64, &str, &str); 4] =
     [(0.5, "p50_us", "p50"), (0.9, "p90_us", "p90"), (0.99, "p99_us", "p99"), (0.999, "p999_us", "p99.9")];

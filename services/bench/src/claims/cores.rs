@@ -4,6 +4,7 @@ use std::io;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use report::sheet::{axis, chart, figure, names, row, series, table};
 use report::{Form, Scale};
 use zen::Transport;
 
@@ -11,7 +12,6 @@ use super::experiment::{Experiment, connect, median};
 use super::{Claim, Finding, Verdict};
 use crate::driver::Options;
 use crate::pace::Pace;
-use report::sheet::{axis, chart, figure, names, row, series, table};
 
 pub(super) const CLAIM: Claim = Claim {
     name: "cores",

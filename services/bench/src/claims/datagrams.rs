@@ -4,6 +4,7 @@ use std::io;
 use std::thread::{self, Builder};
 use std::time::Duration;
 
+use report::sheet::{axis, chart, figure, names, row, series, table};
 use report::{Form, Scale};
 use serde_json::json;
 use zen::Transport;
@@ -14,7 +15,6 @@ use crate::driver::Options;
 use crate::lab::Server;
 use crate::pace::Pace;
 use crate::slot::Slot;
-use report::sheet::{axis, chart, figure, names, row, series, table};
 
 pub(super) const CLAIM: Claim = Claim {
     name: "datagrams",

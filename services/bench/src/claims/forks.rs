@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use report::sheet::{axis, between, chart, figure, names, row, series, table};
 use report::{Form, Scale};
 use zen::{Address, QUESTIONS, Transport};
 
@@ -13,7 +14,6 @@ use crate::driver::{Life, Options};
 use crate::lab::Server;
 use crate::pace::Pace;
 use crate::stats::{bootstrap_median, log_ratios};
-use report::sheet::{axis, between, chart, figure, names, row, series, table};
 
 pub(super) const CLAIM: Claim = Claim {
     name: "forks",

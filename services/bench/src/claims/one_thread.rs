@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use report::sheet::{axis, chart, figure, names, row, series, table};
 use report::{Form, Scale};
 use serde_json::json;
 use zen::Transport;
@@ -12,7 +13,6 @@ use super::{Claim, Finding, Verdict};
 use crate::driver::{Crowd, Life, Options};
 use crate::lab::Server;
 use crate::pace::Pace;
-use report::sheet::{axis, chart, figure, names, row, series, table};
 
 pub(super) const CLAIM: Claim = Claim {
     name: "one_thread",

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use report::sheet::{axis, chart, figure, row, series, table, word};
 use report::{Form, Scale};
 use zen::Transport;
 
@@ -11,7 +12,6 @@ use super::{Claim, Finding, Verdict};
 use crate::driver::{Crowd, Options};
 use crate::lab::Server;
 use crate::pace::Pace;
-use report::sheet::{axis, chart, figure, row, series, table, word};
 
 pub(super) const CLAIM: Claim = Claim {
     name: "readiness",

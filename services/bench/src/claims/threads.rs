@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use report::sheet::{axis, between, chart, figure, row, series, table};
 use report::{Form, Scale};
 use zen::Transport;
 
@@ -12,7 +13,6 @@ use crate::driver::Options;
 use crate::lab::Server;
 use crate::pace::Pace;
 use crate::stats::{bootstrap_median, log_ratios};
-use report::sheet::{axis, between, chart, figure, row, series, table};
 
 pub(super) const CLAIM: Claim = Claim {
     name: "threads",

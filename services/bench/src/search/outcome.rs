@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use report::sheet::{axis, column, figure, word};
 use report::{
     Cell, Chart, Form, Interval, IntervalLog, Point, Report, Row, Run, SCHEMA, Scale, Series, Table, Validity,
     Verdict as Validation,
@@ -9,7 +10,6 @@ use report::{
 
 use super::Plan;
 use super::probe::{Probe, Verdict};
-use report::sheet::{axis, column, figure, word};
 
 /// What a search found of one contestant.
 #[derive(Debug, Clone)]
