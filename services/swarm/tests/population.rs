@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use support::{
-    ask, converse, count, honest, light, metric, metrics, read, right, start, tcp, udp, wait_for, wait_for_snapshot,
+    change, converse, count, honest, light, metric, metrics, read, right, start, tcp, udp, wait_for, wait_for_snapshot,
     wait_until,
 };
 use swarm::{Kind, Ledger, Outcome, Plan, Population};
@@ -178,11 +178,6 @@ fn all_kinds_together_keep_the_books_balanced_while_their_weights_change() {
         plan.spotlight.clients.population =
             Kind::ALL.into_iter().fold(Population::default(), |all, kind| all.with(kind, 1));
     });
-    let patch = |body: String| {
-        let headers = [("content-type", "application/json"), ("if-match", "*")];
-        let reply = ask(&service, "PATCH", "/api/v1/plan", &headers, &body);
-        assert_eq!(reply.status, 200, "{reply:?}");
-    };
     let has_ended = |kind: Kind| {
         let outcome = if kind == Kind::Aborter { "aborted" } else { "ok" };
         let labels = format!("kind=\"{}\",outcome=\"{outcome}\"", kind.label());
@@ -194,10 +189,10 @@ fn all_kinds_together_keep_the_books_balanced_while_their_weights_change() {
     for (round, kind) in Kind::ALL.into_iter().enumerate() {
         let sent = wait_for(&service, "questions", |ledger| ledger.sent > 0).ledger.sent;
         let weight = [0, 5, 1000][round % 3];
-        patch(format!("{{\"spotlight\": {{\"population\": {{\"{}\": {weight}}}}}}}", kind.label()));
+        change(&service, &format!("{{\"spotlight\": {{\"population\": {{\"{}\": {weight}}}}}}}", kind.label()));
         wait_for(&service, "more questions", |ledger| ledger.sent >= sent + 50);
     }
-    patch("{\"spotlight\": {\"mode\": \"off\"}}".into());
+    change(&service, "{\"spotlight\": {\"mode\": \"off\"}}");
     wait_for_snapshot(&service, "rest", |snapshot| snapshot.connections == 0 && snapshot.ledger.in_flight == 0);
     let ledger = service.stop();
     assert_eq!(ledger.failed(), 0, "{ledger:?}");

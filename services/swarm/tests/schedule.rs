@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::{
-    answer_by, answer_right, ask, deaf, metric, metrics, plan, read, seen, settings, start, tcp, tcp_on, wait_for,
-    wait_until,
+    answer_by, answer_right, ask, change, deaf, metric, metrics, plan, read, seen, settings, start, tcp, tcp_on,
+    wait_for, wait_until,
 };
 use swarm::{Kind, Mode, Plan, Service, Spotlight};
 
@@ -116,11 +116,10 @@ fn a_changed_rate_is_followed_and_told() {
     let rate = "zen_swarm_target_rate{architecture=\"known\",transport=\"tcp\"}";
     wait_until("steady load and spotlight together", || metric(&service, rate).filter(|rate| *rate == 120.0));
     let body = "{\"steady_rates\": {\"known\": 10}, \"spotlight\": {\"rate\": 20}}";
-    let headers = [("content-type", "application/json"), ("if-match", "*")];
-    assert_eq!(ask(&service, "PATCH", "/api/v1/plan", &headers, body).status, 200);
+    change(&service, body);
     wait_until("the new rates", || metric(&service, rate).filter(|rate| *rate == 30.0));
     let body = "{\"steady_rates\": {\"known\": null}, \"spotlight\": {\"mode\": \"off\"}}";
-    assert_eq!(ask(&service, "PATCH", "/api/v1/plan", &headers, body).status, 200);
+    change(&service, body);
     wait_until("steady load alone", || metric(&service, rate).filter(|rate| *rate == 90.0));
     service.stop();
 }
@@ -144,11 +143,10 @@ fn held_connections_are_opened_again_and_fewer_when_fewer_are_wanted() {
     let service = start(tcp(five), |plan| hold(plan, 200.0, 8));
     wait_for(&service, "many answers", |ledger| ledger.ok() >= 200);
     let body = "{\"spotlight\": {\"connections\": 2, \"idle\": 3, \"rate\": 0}}";
-    let headers = [("content-type", "application/json"), ("if-match", "*")];
-    assert_eq!(ask(&service, "PATCH", "/api/v1/plan", &headers, body).status, 200);
+    change(&service, body);
     let connections = "zen_swarm_connections{architecture=\"known\",transport=\"tcp\"}";
     wait_until("two that ask and three that are silent", || metric(&service, connections).filter(|open| *open == 5.0));
-    assert_eq!(ask(&service, "PATCH", "/api/v1/plan", &headers, "{\"spotlight\": {\"mode\": \"off\"}}").status, 200);
+    change(&service, "{\"spotlight\": {\"mode\": \"off\"}}");
     wait_until("none", || metric(&service, connections).filter(|open| *open == 0.0));
     assert!(service.stop().is_balanced());
 }

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
-use support::{ask, honest, light, metric, seen, start, tcp, wait_for};
+use support::{change, honest, light, metric, seen, start, tcp, wait_for};
 use swarm::Kind;
 
 const CHANGES: u64 = 1000;
@@ -62,10 +62,7 @@ fn a_thousand_changes_of_the_plan_lose_no_connection_no_question_and_no_memory()
     let mut chance = Chance(1);
     let mut early = 0;
     for number in 1..=CHANGES {
-        let body = json!({"spotlight": chance.change()}).to_string();
-        let headers = [("content-type", "application/json"), ("if-match", "*")];
-        let reply = ask(&service, "PATCH", "/api/v1/plan", &headers, &body);
-        assert_eq!(reply.status, 200, "{body}: {}", reply.text);
+        change(&service, &json!({"spotlight": chance.change()}));
         let generation = metric(&service, "zen_swarm_plan_generation").map(|value| value as u64);
         assert_eq!(generation, Some(number + 1), "the change is in the metrics at once");
         // Its books balance, or this fails.
@@ -77,8 +74,7 @@ fn a_thousand_changes_of_the_plan_lose_no_connection_no_question_and_no_memory()
     let grown = memory().saturating_sub(early);
     assert!(grown < 5 << 20, "{grown} bytes more after {CHANGES} changes than after {}", CHANGES / 5);
     let before = seen(&service).ledger.ok();
-    let rate = json!({"spotlight": {"rate": 500, "stages": "", "arrivals": "even"}}).to_string();
-    ask(&service, "PATCH", "/api/v1/plan", &[("content-type", "application/json"), ("if-match", "*")], &rate);
+    change(&service, &json!({"spotlight": {"rate": 500, "stages": "", "arrivals": "even"}}));
     wait_for(&service, "answers after it", |ledger| ledger.ok() >= before + 100);
     let ledger = service.stop();
     assert_eq!((ACCEPTED.load(Ordering::Relaxed), ledger.failed()), (CONNECTIONS as u64, 0), "{ledger:?}");

@@ -13,13 +13,12 @@ use std::time::Instant;
 use report::Report;
 use serde_json::{Value, json};
 use support::{
-    answer_right, ask, deaf, honest, intervals_add_up, metric, metrics, plan, read, settings, tcp, wait_until,
+    answer_right, ask, change, deaf, honest, intervals_add_up, metric, metrics, plan, read, settings, tcp, wait_until,
 };
 use swarm::{Kind, Ledger, Plan, Population, Scenario, Service};
 use zen::{Endpoint, Transport};
 
 const JSON: (&str, &str) = ("content-type", "application/json");
-const ANY: (&str, &str) = ("if-match", "*");
 
 /// Two, or as many as there can be.
 fn workers() -> usize {
@@ -31,12 +30,6 @@ fn start(endpoints: Vec<Endpoint>, plan: Plan) -> Service {
     settings.workers = workers();
     settings.scenarios = Scenario::built_in().unwrap();
     Service::start(settings).unwrap()
-}
-
-/// Changes the plan of a swarm that goes on.
-fn change(service: &Service, changes: &Value) {
-    let reply = ask(service, "PATCH", "/api/v1/plan", &[JSON, ANY], &changes.to_string());
-    assert_eq!(reply.status, 200, "{reply:?}");
 }
 
 /// The books of each target now; they must balance at every moment.

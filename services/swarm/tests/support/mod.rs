@@ -190,6 +190,13 @@ pub fn ask(service: &Service, method: &str, path: &str, headers: &[(&str, &str)]
     Reply { status, kind, tag, allow, location, text: response.body_mut().read_to_string().unwrap() }
 }
 
+/// Changes the plan of a swarm that goes on, whatever it is now.
+pub fn change(service: &Service, changes: &(impl ToString + ?Sized)) {
+    let headers = [("content-type", "application/json"), ("if-match", "*")];
+    let reply = ask(service, "PATCH", "/api/v1/plan", &headers, &changes.to_string());
+    assert_eq!(reply.status, 200, "{}: {}", changes.to_string(), reply.text);
+}
+
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
