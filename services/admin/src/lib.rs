@@ -10,6 +10,7 @@ pub mod body;
 mod guard;
 pub mod metrics;
 mod problem;
+pub mod query;
 mod serve;
 
 pub use guard::Guard;

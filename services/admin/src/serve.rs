@@ -142,13 +142,7 @@ async fn route(request: Request<Body>, router: Router) -> Response {
     match answer {
         Ok(Ok(Ok(response))) => response,
         Ok(Ok(Err(never))) => match never {},
-        Ok(Err(_)) => Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "Internal error",
-            "the request failed; the log says how",
-        )
-        .into_response(),
+        Ok(Err(_)) => Problem::internal("the request failed; the log says how").into_response(),
         Err(_) => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", "Took too long", "the request took more than 10 s")
                 .into_response()

@@ -7,10 +7,10 @@ use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use admin::{Problem, body};
+use admin::{Problem, body, query};
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use zen::{Address, Endpoint, Transport};
@@ -53,22 +53,16 @@ struct Tcp {
 }
 
 pub(super) async fn connections(State(control): State<Arc<Control>>, uri: Uri) -> Result<Response, Problem> {
-    let limit = limit(uri.query().unwrap_or_default())?;
+    let limit = limit(&uri)?;
     let listed = tokio::task::spawn_blocking(move || show(&control.start.listen, limit)).await;
-    match listed {
-        Ok(Ok(listed)) => Ok(Json(listed).into_response()),
-        Ok(Err(error)) => Err(unreadable(&error.to_string())),
-        Err(error) => Err(unreadable(&error.to_string())),
-    }
+    let listed = listed.map_err(io::Error::other).flatten();
+    listed
+        .map(|listed| Json(listed).into_response())
+        .map_err(|why| Problem::internal(format!("the kernel's tables in {TABLES} cannot be read: {why}")))
 }
 
-fn unreadable(why: &str) -> Problem {
-    let detail = format!("the kernel's tables in {TABLES} cannot be read: {why}");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
-}
-
-fn limit(query: &str) -> Result<usize, Problem> {
-    let Some(text) = query.split('&').find_map(|part| part.strip_prefix("limit=")) else { return Ok(SHOWN) };
+fn limit(uri: &Uri) -> Result<usize, Problem> {
+    let Some(text) = query::parameter(uri, "limit") else { return Ok(SHOWN) };
     text.parse()
         .ok()
         .filter(|limit| (1..=MOST).contains(limit))
@@ -298,6 +292,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_a_number_in_its_range() {
+        let limit = |query: &str| limit(&format!("/?{query}").parse().unwrap());
         assert_eq!((limit(""), limit("limit=7&x")), (Ok(SHOWN), Ok(7)));
         for wrong in ["limit=0", "limit=10001", "limit=", "limit=-1", "limit=all"] {
             assert_eq!(limit(wrong).unwrap_err().status, 422, "{wrong}");

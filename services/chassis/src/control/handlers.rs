@@ -66,12 +66,7 @@ pub(super) async fn metrics(State(control): Shared) -> Answer {
     let text = tokio::task::spawn_blocking(move || control.metrics.text()).await;
     match text {
         Ok(Ok(text)) => Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()),
-        _ => Err(Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "Internal error",
-            "the metrics cannot be written",
-        )),
+        _ => Err(Problem::internal("the metrics cannot be written")),
     }
 }
 

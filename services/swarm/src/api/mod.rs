@@ -160,9 +160,7 @@ async fn metrics(State(api): Access) -> Answer {
     let mut text = Vec::new();
     match TextEncoder::new().encode(&api.registry.gather(), &mut text) {
         Ok(()) => Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()),
-        Err(error) => {
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", error.to_string()))
-        }
+        Err(error) => Err(Problem::internal(error.to_string())),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use admin::{Problem, body};
+use admin::{Problem, body, query};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -56,8 +56,8 @@ fn merge(document: &mut Value, patch: Value, defaults: &Value) {
 
 async fn change(api: &Api, request: Request<Body>, how: impl FnOnce(Value, Value) -> Value) -> Answer {
     let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
-    let dry_run = parameter(&uri, "dry_run") == Some("true");
-    let time = parameter(&uri, "ttl").map(time).transpose()?;
+    let dry_run = query::parameter(&uri, "dry_run") == Some("true");
+    let time = query::parameter(&uri, "ttl").map(time).transpose()?;
     let document = Value::Object(body::object(request).await?);
     let wanted = condition(api, &method, &uri, &headers)?;
     let (present, generation) = api.shared.plan();
@@ -69,11 +69,6 @@ async fn change(api: &Api, request: Request<Body>, how: impl FnOnce(Value, Value
     let generation =
         if dry_run { generation } else { api.shared.replace_plan(plan.clone(), wanted, time).map_err(stale)? };
     Ok(([(ETAG, format!("\"{generation}\""))], Json(json!(plan))).into_response())
-}
-
-/// The value of a parameter in the query.
-fn parameter<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
-    uri.query()?.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// For how long a change should hold.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use admin::Problem;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use report::{Format, Report, render};
@@ -63,9 +62,8 @@ async fn shown(
     draw: impl FnOnce() -> Result<Vec<report::File>, report::Error> + Send + 'static,
     kind: &'static str,
 ) -> Answer {
-    let failed = |why: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", why);
-    let files = tokio::task::spawn_blocking(draw).await.map_err(|error| failed(error.to_string()))?;
-    let file = files.map_err(|error| failed(error.to_string()))?.into_iter().next();
+    let files = tokio::task::spawn_blocking(draw).await.map_err(|error| Problem::internal(error.to_string()))?;
+    let file = files.map_err(|error| Problem::internal(error.to_string()))?.into_iter().next();
     let file = file.ok_or_else(|| Problem::not_found("this run has none"))?;
     let place = format!("inline; filename=\"{}\"", file.name);
     Ok(([(CONTENT_TYPE, kind.to_owned()), (CONTENT_DISPOSITION, place)], file.bytes).into_response())
