@@ -1,9 +1,9 @@
 //! Which architecture costs what: randomised complete blocks of short slots.
 //!
-//! Every block visits every contestant once, in an order drawn anew and with a process started anew, with two slots each: one at a
-//! rate that is the same for all (what does a question cost, how long does it take?) and one closed loop (how much is possible?).
-//! What is claimed comes from the ratios within blocks, so that whatever the machine did meanwhile met all alike. The reference
-//! takes part twice: a run that tells it from itself is unreliable.
+//! Every block starts a new process of every contestant, and visits them in turn, several times each, in an order drawn anew for
+//! every round. A visit is two slots: one at a rate that is the same for all (what does a question cost, how long does it take?)
+//! and one closed loop (how much is possible?). What is claimed comes from the ratios within blocks, so that whatever the machine
+//! did meanwhile met all alike. The reference takes part twice: a run that tells it from itself is unreliable.
 
 mod blocks;
 mod hostile;
@@ -34,6 +34,12 @@ pub fn is_twin(subject: &str) -> bool {
     subject.ends_with(TWIN)
 }
 
+/// Time at the offered rate that a visit has at least, if the whole slot has it.
+const SHORTEST_VISIT: Duration = Duration::from_millis(20);
+
+/// The same for each connection: at usual capacities some ten questions.
+const FOR_EACH_CONNECTION: Duration = Duration::from_micros(150);
+
 /// Silent connections whose memory is measured.
 const IDLE: usize = 200;
 
@@ -48,7 +54,7 @@ pub struct Plan {
     pub rate: Option<f64>,
     /// Blocks, and so pairs for each claim.
     pub pairs: usize,
-    /// Length of a slot at the offered rate; a closed-loop slot is half as long.
+    /// Time at the offered rate that a block has for each contestant, in [`Plan::visits`] slots; closed loops have half as much.
     pub slot: Duration,
     /// Questions on the way on each connection, in the closed loop.
     pub pipeline: usize,
@@ -66,6 +72,15 @@ pub struct Plan {
     pub hostile: bool,
     /// Ends the run early, with what is there.
     pub stop: &'static AtomicBool,
+}
+
+impl Plan {
+    /// Visits of a block to each contestant, at least one. A visit is short beside what a machine does to it (some tenths of a
+    /// second), and long beside what it costs to begin: cold caches, and a first question on each connection.
+    pub fn visits(&self) -> u32 {
+        let shortest = SHORTEST_VISIT.max(FOR_EACH_CONNECTION * self.connections as u32);
+        (self.slot.as_nanos() / shortest.as_nanos()).clamp(1, u128::from(u32::MAX)) as u32
+    }
 }
 
 /// Who takes part.

@@ -29,6 +29,19 @@ pub struct Weather {
     pub client_waited: f64,
 }
 
+impl Weather {
+    /// Of several stretches of about the same length; of none, calm.
+    pub fn mean(of: &[Self]) -> Self {
+        let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / of.len().max(1) as f64;
+        let is_told = of.iter().all(|one| one.pressure.is_some());
+        Self {
+            pressure: is_told.then(|| mean(&mut of.iter().filter_map(|one| one.pressure))),
+            steal: mean(&mut of.iter().map(|one| one.steal)),
+            client_waited: mean(&mut of.iter().map(|one| one.client_waited)),
+        }
+    }
+}
+
 impl Reading {
     /// The machine now.
     pub fn take() -> Self {

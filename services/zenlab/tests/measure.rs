@@ -13,7 +13,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use report::{Cell, Interval, Report, Verdict};
 use rustix::termios::tcgetattr;
 
-const SHORT: [&str; 8] = ["--pairs", "6", "--slot", "20ms", "--warmup", "100ms", "-c", "4"];
+const SHORT: [&str; 8] = ["--pairs", "6", "--slot", "40ms", "--warmup", "100ms", "-c", "4"];
 
 fn zenlab(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_zenlab")).args(arguments).output().unwrap()
@@ -71,7 +71,7 @@ fn a_bench_ends_in_a_report() {
     for (row, subject) in subjects.iter().enumerate() {
         // The format has no blanks in a tag.
         let slots = &answers[&format!("{}/tcp/response", subject.replace(' ', "_"))];
-        assert!(slots.len() <= 6 && slots.len() >= 4, "a histogram for each slot: {slots:?}");
+        assert!((8..=12).contains(&slots.len()), "a histogram for each of two visits in six blocks: {slots:?}");
         let all: u64 = slots.iter().map(|(_, count)| count).sum();
         assert!(all > 50 && (all as f64) < value("client", row, "ok").unwrap(), "closed loops are not in it: {all}");
         assert!(slots.is_sorted_by(|(one, _), (other, _)| one < other), "in the order of time: {slots:?}");
@@ -198,6 +198,9 @@ fn a_plan_is_shown_and_not_run() {
     let shown = text(&output.stdout);
     assert!(shown.contains("2000 questions a second") && shown.contains("single_threaded: 1 connections"), "{shown}");
     assert!(shown.contains("thread_pool: 32 connections idle_timeout=1h workers=32"), "{shown}");
+    assert!(shown.contains("100ms for each in visits of 20ms"), "{shown}");
+    let crowded = zenlab(&["bench", "--dry-run", "-c", "1000"]);
+    assert!(text(&crowded.stdout).contains("100ms for each in visits of 100ms"), "{crowded:?}");
     assert!(
         text(&zenlab(&["search", "--dry-run", "--only", "epoll"]).stdout)
             .starts_with("epoll: the greatest rate with p99")

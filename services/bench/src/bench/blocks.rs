@@ -54,60 +54,122 @@ pub(super) fn run(
 ) -> io::Result<Vec<Vec<Observation>>> {
     let mut random = Random::new(plan.seed);
     let mut all = vec![Vec::new(); field.len()];
-    let mut order: Vec<usize> = (0..field.len()).collect();
     for block in 0..plan.pairs {
         progress(&format!("block {} of {}", block + 1, plan.pairs));
-        random.shuffle(&mut order);
-        let seed = random.next();
-        let row: io::Result<Vec<_>> =
-            order.iter().map(|&at| Ok((at, field[at].visit(plan, lab, rate, seed)?))).collect();
+        let row = self::block(plan, lab, rate, field, &mut random);
         if plan.stop.load(Ordering::Relaxed) {
             // A block that was cut short is no block, and no failure.
             break;
         }
-        for (at, observation) in row? {
-            all[at].push(observation);
+        for (observations, observation) in all.iter_mut().zip(row?) {
+            observations.push(observation);
         }
     }
     Ok(all)
 }
 
+/// One block: new processes, then round after round of visits to all of them.
+///
+/// What a machine does beside a measurement lasts: on a virtual one the cost of the same question is up to a half higher for
+/// some tenths of a second. Several short visits in turn share that between all contestants, where one long visit would give
+/// it to whoever was there.
+fn block(
+    plan: &Plan,
+    lab: &Lab,
+    rate: f64,
+    field: &mut [Entrant],
+    random: &mut Random,
+) -> io::Result<Vec<Observation>> {
+    let mut order: Vec<usize> = (0..field.len()).collect();
+    let mut visits = vec![Visits::default(); field.len()];
+    for entrant in &mut *field {
+        entrant.renew(plan, lab)?;
+    }
+    for _ in 0..plan.visits() {
+        random.shuffle(&mut order);
+        let seed = random.next();
+        for &at in &order {
+            field[at].visit(plan, rate, seed, &mut visits[at])?;
+        }
+    }
+    for (entrant, visits) in field.iter_mut().zip(&visits) {
+        entrant.take_in(visits);
+    }
+    Ok(visits.iter().map(Visits::observation).collect())
+}
+
+/// What the visits of one block to one contestant found together.
+#[derive(Clone, Default)]
+struct Visits {
+    paced: Visited,
+    closed: Visited,
+}
+
+/// The slots of one kind.
+#[derive(Clone, Default)]
+struct Visited {
+    slot: Slot,
+    /// What the server used; none where it cannot be seen.
+    used: Option<Usage>,
+    weather: Vec<Weather>,
+}
+
+impl Visits {
+    fn observation(&self) -> Observation {
+        Observation {
+            cpu_us: self.paced.each(),
+            busy_us: self.closed.each(),
+            throughput: self.closed.slot.throughput(),
+            weather: [&self.paced, &self.closed].map(|kind| Weather::mean(&kind.weather)),
+        }
+    }
+}
+
+impl Visited {
+    fn add(&mut self, slot: &Slot, used: Option<Usage>, weather: Weather) {
+        self.slot.add(slot);
+        if let Some(used) = used {
+            self.used.get_or_insert_default().add(&used);
+        }
+        self.weather.push(weather);
+    }
+
+    /// CPU time of the server for each answer, in microseconds.
+    fn each(&self) -> Option<f64> {
+        let used = self.used.filter(|_| self.slot.ok > 0)?;
+        Some(used.cpu_ns as f64 / 1e3 / self.slot.ok as f64)
+    }
+}
+
 impl Entrant {
-    /// Both slots of a block.
-    fn visit(&mut self, plan: &Plan, lab: &Lab, rate: f64, seed: u64) -> io::Result<Observation> {
-        self.renew(plan, lab)?;
-        // A slot that is not counted: the first answers of a process pay for cold caches and first pages.
-        self.crowd.slot(plan.slot / 4, Pace::Closed)?;
+    /// Both slots of a visit.
+    fn visit(&mut self, plan: &Plan, rate: f64, seed: u64, found: &mut Visits) -> io::Result<()> {
+        let time = plan.slot / plan.visits();
+        // A slot that is not counted: its answers pay for caches that others have filled, and for a new process' first pages.
+        self.crowd.slot(time / 4, Pace::Closed)?;
         let at = clock::now();
-        let (paced, used, weather) = self.slot(plan, plan.slot, Pace::poisson(rate, seed))?;
-        let (closed, busy, closed_weather) = self.slot(plan, plan.slot / 2, Pace::Closed)?;
-        self.log.enter(at, &paced)?;
-        self.paced.add(&paced);
-        self.closed.add(&closed);
-        if let Some(used) = &used {
+        let paced = self.slot(plan, time, Pace::poisson(rate, seed), &mut found.paced)?;
+        self.slot(plan, time / 2, Pace::Closed, &mut found.closed)?;
+        self.log.enter(at, &paced)
+    }
+
+    fn take_in(&mut self, visits: &Visits) {
+        self.paced.add(&visits.paced.slot);
+        self.closed.add(&visits.closed.slot);
+        if let Some(used) = &visits.paced.used {
             self.usage.add(used);
         }
-        Ok(Observation {
-            cpu_us: used.and_then(|used| each(&used, &paced)),
-            busy_us: busy.and_then(|used| each(&used, &closed)),
-            throughput: closed.throughput(),
-            weather: [weather, closed_weather],
-        })
     }
 
     /// A slot, with what the server used and what the machine did meanwhile.
-    fn slot(&mut self, plan: &Plan, time: Duration, pace: Pace) -> io::Result<(Slot, Option<Usage>, Weather)> {
+    fn slot(&mut self, plan: &Plan, time: Duration, pace: Pace, found: &mut Visited) -> io::Result<Slot> {
         let reading = Reading::take();
         let before = self.server.usage(plan.transport);
         let slot = self.crowd.slot(time, pace)?;
         let used = self.server.usage(plan.transport).zip(before).map(|(now, before)| now.since(&before));
-        Ok((slot, used, Reading::take().since(&reading)))
+        found.add(&slot, used, Reading::take().since(&reading));
+        Ok(slot)
     }
-}
-
-/// CPU time of the server for each answer, in microseconds.
-fn each(used: &Usage, slot: &Slot) -> Option<f64> {
-    (slot.ok > 0).then(|| used.cpu_ns as f64 / 1e3 / slot.ok as f64)
 }
 
 /// Latency over rate for every contestant.

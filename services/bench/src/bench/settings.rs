@@ -21,6 +21,7 @@ pub fn settings(plan: &Plan, lab: &Lab, contestants: &[Contestant]) -> Vec<Setti
         ("connections", plan.connections.to_string()),
         ("offered rate", rate),
         ("slot", format!("{:?}", plan.slot)),
+        ("visits that share it", plan.visits().to_string()),
         ("questions on the way in the closed loop", plan.pipeline.to_string()),
         ("compared with", plan.reference.clone()),
         ("cores", lab.placement()),

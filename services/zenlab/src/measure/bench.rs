@@ -31,7 +31,7 @@ pub struct Args {
     /// Questions a second that are offered to each [default: half of what the slowest can do]
     #[arg(short = 'R', long, alias = "qps", value_parser = units::number, value_name = "N")]
     rate: Option<f64>,
-    /// Length of a slot
+    /// Time at the offered rate that each block has for each, in visits of about 20 ms
     #[arg(long, default_value = "100ms", value_parser = units::time, value_name = "TIME")]
     slot: Duration,
     /// Questions of a slot, instead of its length
@@ -102,8 +102,7 @@ impl Args {
         let usual = if names.contains(&"epoll") { "epoll" } else { names[0] };
         let by_count = self.questions.zip(self.rate).map(|(count, rate)| Duration::from_secs_f64(count as f64 / rate));
         let slot = by_count.unwrap_or(self.slot);
-        // A visit is a slot, half of one, and a sixteenth; the twin is visited, too.
-        let block = slot.mul_f64(1.6) * (contestants.len() as u32 + 1);
+        let block = block(slot, contestants);
         let pairs = self.duration.map_or(self.pairs, |all| (all.as_secs_f64() / block.as_secs_f64()).ceil() as usize);
         Plan {
             transport: self.field.transport,
@@ -136,16 +135,23 @@ impl Args {
     }
 }
 
+/// About how long a block takes: each visit has a slot, half of one in a closed loop, and a quarter that is not counted; the twin
+/// is visited, too.
+fn block(slot: Duration, contestants: &[Contestant]) -> Duration {
+    slot.mul_f64(1.75) * (contestants.len() as u32 + 1)
+}
+
 fn describe(plan: &Plan, contestants: &[Contestant]) -> Vec<String> {
-    let time = plan.slot.mul_f64(1.6) * (contestants.len() as u32 + 1) * plan.pairs as u32;
+    let time = block(plan.slot, contestants) * plan.pairs as u32;
     let rate =
         plan.rate.map_or("half of what the slowest can do".to_owned(), |rate| format!("{rate} questions a second"));
     let mut lines = vec![
         format!(
-            "{} blocks over {}, {:?} for a slot, about {:.0} s",
+            "{} blocks over {}, {:?} for each in visits of {:?}, about {:.0} s",
             plan.pairs,
             plan.transport,
             plan.slot,
+            plan.slot / plan.visits(),
             time.as_secs_f64()
         ),
         format!("offered rate: {rate}; seed {}; compared with {}, which takes part twice", plan.seed, plan.reference),
