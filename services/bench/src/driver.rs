@@ -1,9 +1,9 @@
 //! The lean client: one thread, one epoll set, no lock and no allocation for a question.
 //!
 //! What makes a generator dear is avoided: each batch of answers costs one wake-up, each question one write and one read, a
-//! stream's event comes once (edge-triggered epoll), and clocks are read once for a wake-up and once for a write. A stream may have several questions on the way (answers come in
-//! order); a datagram carries no number, so the socket is the number: one question each, and a socket whose answer did not
-//! come is replaced, so that a late answer cannot be taken for the next one.
+//! stream's event comes once (edge-triggered epoll), and clocks are read once for a wake-up and once for a write. A stream may
+//! have several questions on the way (answers come in order); a datagram carries no number, so the socket is the number: one
+//! question each, and a socket whose answer did not come is replaced, so that a late answer cannot be taken for the next one.
 
 mod member;
 mod script;
@@ -119,7 +119,8 @@ impl Crowd {
     /// speak.
     ///
     /// # Errors
-    /// If an option is out of range, or if not all can connect within 5 s.
+    /// If an option is out of range, or if not all can connect within 5 s; [`ErrorKind::Interrupted`] if it was stopped before
+    /// they could.
     pub fn connect(endpoint: &Endpoint, connections: usize, options: Options) -> io::Result<Self> {
         check(endpoint, connections, &options)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -141,6 +142,9 @@ impl Crowd {
             outstanding: 0,
         };
         let missing = crowd.settle(Duration::from_secs(5))?;
+        if missing > 0 && crowd.is_stopped() {
+            return Err(io::Error::new(ErrorKind::Interrupted, "the run was ended before all clients were connected"));
+        }
         if missing > 0 {
             let why = format!("{endpoint}: only {} of {connections} clients can connect", connections - missing);
             return Err(io::Error::new(ErrorKind::ConnectionRefused, why));
@@ -202,6 +206,8 @@ impl Crowd {
         self.free.clear();
         self.again.clear();
         self.resting.clear();
+        // What failed when nobody was let ask any more is owed to nobody: all begin with their full depth.
+        self.members.iter_mut().for_each(|member| member.owed = 0);
         let everybody = 0..self.members.len() as u32;
         if run.schedule.is_some() {
             self.free.extend((0..self.options.depth).flat_map(|_| everybody.clone()));

@@ -112,9 +112,19 @@ impl Lab {
 
     /// Cores that client and servers have together.
     pub fn cores(&self) -> u32 {
-        let present = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        // A pinned client sees only its own.
-        self.cores.map_or(present, |others| others.count() + 1)
+        // A pinned client has one of its own.
+        self.server_cores() + u32::from(self.cores.is_some())
+    }
+
+    /// Cores that a server may have.
+    pub fn server_cores(&self) -> u32 {
+        let present = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        self.cores.map_or_else(present, |others| others.count())
+    }
+
+    /// The cores that servers are kept on, where the client has one of its own.
+    pub(crate) const fn server_place(&self) -> Option<CpuSet> {
+        self.cores
     }
 
     /// Starts a server and waits until it is ready.

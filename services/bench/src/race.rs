@@ -74,11 +74,14 @@ pub fn run(
     let lanes =
         || -> Vec<Lane> { servers.iter().zip(&standings).map(|(server, slot)| lane(server, plan, slot)).collect() };
     let end = Instant::now() + plan.duration;
+    let is_off = AtomicBool::new(false);
     thread::scope(|scope| {
         for (crowd, standing) in crowds.iter_mut().zip(&standings) {
             thread::Builder::new()
                 .name("runner".into())
-                .spawn_scoped(scope, move || gallop(crowd, end, plan, standing))?;
+                .spawn_scoped(scope, || gallop(crowd, end, plan, standing, &is_off))
+                // Those who run already would not be heard of before the end.
+                .inspect_err(|_| is_off.store(true, Ordering::Relaxed))?;
         }
         while Instant::now() < end && !plan.stop.load(Ordering::Relaxed) {
             thread::sleep(FRAME);
@@ -102,8 +105,8 @@ fn lane(server: &Server, plan: &Plan, standing: &Mutex<Slot>) -> Lane {
     }
 }
 
-fn gallop(crowd: &mut Crowd, end: Instant, plan: &Plan, standing: &Mutex<Slot>) {
-    while Instant::now() < end && !plan.stop.load(Ordering::Relaxed) {
+fn gallop(crowd: &mut Crowd, end: Instant, plan: &Plan, standing: &Mutex<Slot>, is_off: &AtomicBool) {
+    while Instant::now() < end && !plan.stop.load(Ordering::Relaxed) && !is_off.load(Ordering::Relaxed) {
         // A runner whose sockets fail stands still, and everybody sees it.
         let Ok(slot) = crowd.slot(FRAME, Pace::Closed) else { return };
         standing.lock().unwrap_or_else(PoisonError::into_inner).add(&slot);

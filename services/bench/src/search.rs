@@ -53,10 +53,21 @@ pub struct Plan {
     pub stop: &'static AtomicBool,
 }
 
+/// Why nothing is known of a server if somebody ended the search.
+const ENDED: &str = "the search was ended early";
+
+impl Plan {
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
 /// One server under search.
 struct Search<'a> {
     plan: &'a Plan,
     server: Server,
+    /// Cores that the server may have.
+    cores: u32,
     crowd: Crowd,
     /// Questions a second of the windows that watch the machine.
     low: f64,
@@ -71,7 +82,7 @@ struct Search<'a> {
 pub fn run(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progress<'_>) -> io::Result<Vec<Outcome>> {
     progress("how late is the machine itself?");
     let began = clock::now();
-    let floor = null::floor(plan)?;
+    let floor = null::floor(plan, lab)?;
     let mut outcomes = Vec::new();
     for contestant in contestants {
         let name = contestant.subject.name.clone();
@@ -84,8 +95,10 @@ pub fn run(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progres
             outcomes.push(Outcome { name, floor, limit: Limit::Inconclusive(why), probes: Vec::new(), log: None });
             continue;
         }
-        if plan.stop.load(Ordering::Relaxed) {
-            break;
+        if plan.is_stopped() {
+            let limit = Limit::Inconclusive(ENDED.to_owned());
+            outcomes.push(Outcome { name, floor, limit, probes: Vec::new(), log: None });
+            continue;
         }
         let mut search = Search::begin(plan, lab, contestant, began)?;
         let (limit, probes) = search.find(progress)?;
@@ -104,28 +117,38 @@ impl<'a> Search<'a> {
         let crowd = Crowd::connect(endpoint, contestant.holds(plan.connections, plan.transport), options)?;
         let random = Random::new(plan.seed);
         let log = Log::new(&server.name, plan.transport, began);
-        Ok(Self { plan, server, crowd, low: 1.0, random, log })
+        Ok(Self { plan, server, cores: lab.server_cores(), crowd, low: 1.0, random, log })
     }
 
     fn find(&mut self, progress: Progress<'_>) -> io::Result<(Limit, Vec<Probe>)> {
+        let plan = self.plan;
         progress(&format!("{}: what a closed loop reaches", self.server.name));
         let mut reached = Vec::new();
         for _ in 0..3 {
             reached.push(self.crowd.slot(self.plan.window, Pace::Closed)?.throughput());
         }
+        if plan.is_stopped() {
+            return Ok((Limit::Inconclusive(ENDED.to_owned()), Vec::new()));
+        }
         let most = median(&reached);
+        if most == 0.0 {
+            return Ok((Limit::Inconclusive("a closed loop got no right answer".to_owned()), Vec::new()));
+        }
         let low = (most * LOW).max(1.0);
         self.low = low;
         let allowance = 1.0 + self.plan.longest.as_secs_f64() / self.plan.window.as_secs_f64();
         let begun = Instant::now();
         let mut measure = |rate: f64, windows: usize| {
             progress(&format!("{}: {rate:.0}/s", self.server.name));
-            let is_over = begun.elapsed() > self.plan.budget || self.plan.stop.load(Ordering::Relaxed);
+            let is_over = begun.elapsed() > plan.budget;
             // What was found is confirmed even when the time is over.
-            if is_over && windows < probe::MOST { Ok(None) } else { self.measure(rate, windows).map(Some) }
+            if is_over && windows < probe::MOST { Ok(None) } else { self.measure(rate, windows) }
         };
         let mut hunt = Hunt::new(&mut measure, allowance);
-        let limit = hunt.run(most * FIRST, low)?;
+        let limit = match hunt.run(most * FIRST, low)? {
+            Limit::Inconclusive(_) if plan.is_stopped() => Limit::Inconclusive(ENDED.to_owned()),
+            limit => limit,
+        };
         Ok((limit, hunt.probes))
     }
 }

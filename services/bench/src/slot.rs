@@ -99,6 +99,14 @@ impl Slot {
         self.sent - self.ok
     }
 
+    /// The response time that a part `q` (0 to 1) of all planned questions kept, in nanoseconds; none if fewer had a right answer.
+    /// What was never asked or never answered is later than everything, and not left out.
+    pub fn response_at(&self, q: f64) -> Option<u64> {
+        let wanted = q * self.planned as f64;
+        let answered = self.response.len() as f64;
+        (answered > 0.0 && wanted <= answered).then(|| self.response.value_at_quantile(wanted / answered))
+    }
+
     /// Right answers a second within the slot.
     pub fn throughput(&self) -> f64 {
         self.in_time as f64 / self.wall.as_secs_f64().max(f64::MIN_POSITIVE)

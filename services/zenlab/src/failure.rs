@@ -37,6 +37,11 @@ impl Failure {
         Self { code: USAGE, sentence: sentence.into() }
     }
 
+    /// Ctrl-C came before there was anything to show.
+    pub fn interrupted(sentence: impl Into<String>) -> Self {
+        Self { code: INTERRUPTED, sentence: sentence.into() }
+    }
+
     /// What the program exits with.
     pub const fn code(&self) -> u8 {
         self.code

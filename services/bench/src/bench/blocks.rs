@@ -38,10 +38,8 @@ pub struct Observation {
 pub struct CurvePoint {
     /// Offered questions a second.
     pub rate: f64,
-    /// Response time in microseconds: median and p99.
-    pub p50_us: f64,
-    /// See [`Self::p50_us`].
-    pub p99_us: f64,
+    /// p99 of the response time in microseconds; none if more than one in a hundred was not answered.
+    pub p99_us: Option<f64>,
 }
 
 /// Runs the blocks; gives `observations[entrant][block]`.
@@ -82,8 +80,9 @@ fn block(
 ) -> io::Result<Vec<Observation>> {
     let mut order: Vec<usize> = (0..field.len()).collect();
     let mut visits = vec![Visits::default(); field.len()];
-    for entrant in &mut *field {
-        entrant.renew(plan, lab)?;
+    random.shuffle(&mut order);
+    for &at in &order {
+        field[at].renew(plan, lab)?;
     }
     for _ in 0..plan.visits() {
         random.shuffle(&mut order);
@@ -188,8 +187,7 @@ pub(super) fn curves(
                 break;
             }
             let slot = entrant.crowd.slot(time, Pace::poisson(rate, plan.seed))?;
-            let us = |q| slot.response.value_at_quantile(q) as f64 / 1e3;
-            points.push(CurvePoint { rate, p50_us: us(0.5), p99_us: us(0.99) });
+            points.push(CurvePoint { rate, p99_us: slot.response_at(0.99).map(|ns| ns as f64 / 1e3) });
         }
         all.push(points);
     }

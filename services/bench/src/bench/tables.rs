@@ -119,8 +119,9 @@ fn ratio_cell(at: usize, comparison: &Comparison) -> Cell {
 
 fn quantile_us(entrant: &Finding, q: f64) -> Option<f64> {
     // A quantile needs some values beyond it.
-    let beyond = entrant.paced.response.len() as f64 * (1.0 - q);
-    (beyond >= 5.0).then(|| entrant.paced.response.value_at_quantile(q) as f64 / 1e3)
+    let beyond = entrant.paced.planned as f64 * (1.0 - q);
+    let at = entrant.paced.response_at(q).filter(|_| beyond >= 5.0);
+    at.map(|ns| ns as f64 / 1e3)
 }
 
 fn client(outcome: &Outcome) -> Table {
@@ -271,7 +272,7 @@ fn spectrum(outcome: &Outcome) -> Chart {
 fn hockey_sticks(outcome: &Outcome) -> Chart {
     let series = others(outcome).filter_map(|(at, entrant)| {
         let points = outcome.curves.get(at)?.iter();
-        let points = points.map(|point| Point { x: point.rate, y: Some(point.p99_us), interval: None, z: None });
+        let points = points.map(|point| Point { x: point.rate, y: point.p99_us, interval: None, z: None });
         Some(Series { name: entrant.name.clone(), points: points.collect() })
     });
     Chart {
@@ -281,7 +282,9 @@ fn hockey_sticks(outcome: &Outcome) -> Chart {
         x: axis("offered rate", "/s", Scale::Linear),
         y: axis("p99 from the planned instant", "us", Scale::Logarithmic),
         series: series.collect(),
-        note: "One slot for each point, one contestant after the other: shapes, no ranks.".into(),
+        note: "One slot for each point, one contestant after the other: shapes, no ranks. Where more than one question in a \
+               hundred had no answer there is no p99."
+            .into(),
     }
 }
 

@@ -66,8 +66,8 @@ pub(super) struct Member {
     partial: usize,
     /// Answers on this connection.
     served: u32,
-    /// Questions that may be asked once the rest is over.
-    owed: u32,
+    /// Questions that may be asked once the rest is over, in this slot.
+    pub owed: u32,
 }
 
 impl Member {

@@ -5,9 +5,11 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::thread::sched_setaffinity;
 use zen::{Conversation, Dialogue, Endpoint, Limits, Next, Transport};
 
 use super::Plan;
+use crate::lab::Lab;
 use crate::{Crowd, Options, Pace};
 
 /// A load that asks nothing of any server.
@@ -18,15 +20,19 @@ const TIME: Duration = Duration::from_secs(1);
 
 const CLIENTS: usize = 4;
 
-/// The quantile of the limit, measured on a server that does nothing.
+/// The quantile of the limit, measured over TCP on a server that does nothing, where the lab's servers are.
 ///
 /// # Errors
 /// If there is no port or no thread left for it.
-pub(super) fn floor(plan: &Plan) -> io::Result<Duration> {
+pub(super) fn floor(plan: &Plan, lab: &Lab) -> io::Result<Duration> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let endpoint = Endpoint::host(Transport::Tcp, "127.0.0.1", listener.local_addr()?.port());
-    // It ends with its last client.
+    let place = lab.server_place();
+    // It ends with its last client. Its own threads are where it is.
     thread::Builder::new().name("null-server".into()).spawn(move || {
+        if place.is_some_and(|cores| sched_setaffinity(None, &cores).is_err()) {
+            return;
+        }
         for _ in 0..CLIENTS {
             let Ok((client, _)) = listener.accept() else { return };
             let _ = thread::Builder::new().name("null-client".into()).spawn(move || converse(client));

@@ -94,7 +94,7 @@ fn validity(outcomes: &[Outcome]) -> Validity {
     let mut reasons: Vec<String> = outcomes.iter().filter(open).map(Outcome::sentence).collect();
     let verdict = if reasons.is_empty() { Validation::Valid } else { Validation::Inconclusive };
     reasons.extend(outcomes.first().map(|first| {
-        format!("A server that does nothing answered in {:.1?} at the quantile of the limit.", first.floor)
+        format!("A server that does nothing answered over TCP in {:.1?} at the quantile of the limit.", first.floor)
     }));
     Validity { verdict, reasons }
 }

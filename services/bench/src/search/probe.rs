@@ -37,7 +37,7 @@ pub struct Probe {
     pub verdict: Verdict,
     /// CPU time of the client, as a part of a core.
     pub client_share: f64,
-    /// CPU time of the server, as a part of a core; none where it cannot be seen.
+    /// CPU time of the server, as a part of the cores that its threads could keep busy; none where it cannot be seen.
     pub server_share: Option<f64>,
     /// Windows that count, and that are void.
     pub windows: (usize, usize),
@@ -56,48 +56,69 @@ pub enum Verdict {
     Void(String),
 }
 
+/// A window at the tried rate.
+struct Window {
+    slot: Slot,
+    /// Whether its neighbour at the low rate kept the limit.
+    is_calm: bool,
+    /// CPU time of the server in it, in nanoseconds; none where it cannot be seen.
+    cpu_ns: Option<u64>,
+}
+
 impl Search<'_> {
-    /// Tries `rate` in windows until the answer is clear, in `fewest` at least.
-    pub(super) fn measure(&mut self, rate: f64, fewest: usize) -> io::Result<Probe> {
+    /// Tries `rate` in windows until the answer is clear, in `fewest` at least; none if somebody ended the search meanwhile.
+    pub(super) fn measure(&mut self, rate: f64, fewest: usize) -> io::Result<Option<Probe>> {
         let allowed = 1.0 - self.plan.quantile;
         let mut shares = Vec::new();
         let mut sum = Slot::default();
-        let mut void = 0;
-        let before = self.server.usage(self.plan.transport);
-        while shares.len() < MOST && void < MOST && !self.plan.stop.load(std::sync::atomic::Ordering::Relaxed) {
-            let (slot, is_calm) = self.pair(rate)?;
-            if !is_calm {
+        let (mut void, mut used) = (0, None);
+        while shares.len() < MOST && void < MOST {
+            let window = self.pair(rate)?;
+            if self.plan.is_stopped() {
+                return Ok(None);
+            }
+            if !window.is_calm {
                 void += 1;
                 continue;
             }
-            shares.push(self.share(&slot));
-            sum.add(&slot);
+            shares.push(self.share(&window.slot));
+            sum.add(&window.slot);
+            used = window.cpu_ns.map(|cpu_ns| used.unwrap_or(0) + cpu_ns);
             let is_clear =
                 batch_means(&shares, shares.len()).is_some_and(|found| found.high < allowed || found.low > allowed);
             if shares.len() >= fewest && is_clear {
                 break;
             }
         }
-        let used = self.server.usage(self.plan.transport).zip(before).map(|(now, before)| now.since(&before).cpu_ns);
-        Ok(judge(self.plan, rate, &shares, &sum, void, used))
+        let server_share = used.map(|used| used as f64 / 1e9 / sum.wall.as_secs_f64() / self.cores_in_use());
+        Ok(Some(judge(self.plan, rate, &shares, &sum, void, server_share)))
     }
 
-    /// A window at `rate` and one at the low rate, in a random order. Gives the first, and whether the second kept the limit.
-    fn pair(&mut self, rate: f64) -> io::Result<(Slot, bool)> {
+    /// Cores that the server's threads can keep busy at once.
+    fn cores_in_use(&self) -> f64 {
+        let threads = self.server.facts(self.plan.transport).map_or(1, |facts| facts.threads);
+        threads.clamp(1, u64::from(self.cores)) as f64
+    }
+
+    /// A window at `rate` and one at the low rate, in a random order.
+    fn pair(&mut self, rate: f64) -> io::Result<Window> {
         let seed = self.random.next();
         let is_low_first = self.random.below(2) == 0;
-        let (mut tried, mut low) = (Slot::default(), Slot::default());
+        let (mut tried, mut low, mut cpu_ns) = (Slot::default(), Slot::default(), None);
         for is_low in [is_low_first, !is_low_first] {
             if is_low {
                 low = self.crowd.slot(self.plan.window / 2, Pace::poisson(self.low.max(200.0).min(rate), seed))?;
             } else {
-                let at = clock::now();
+                let (at, before) = (clock::now(), self.server.usage(self.plan.transport));
                 tried = self.crowd.slot(self.plan.window, Pace::poisson(rate, seed))?;
+                let now = self.server.usage(self.plan.transport);
+                cpu_ns = now.zip(before).map(|(now, before)| now.since(&before).cpu_ns);
                 self.log.enter(at, &tried)?;
             }
         }
         let lag = std::time::Duration::from_nanos(low.lag.value_at_quantile(self.plan.quantile));
-        Ok((tried, lag <= self.plan.longest / 4 && self.share(&low) <= 1.0 - self.plan.quantile))
+        let is_calm = lag <= self.plan.longest / 4 && self.share(&low) <= 1.0 - self.plan.quantile;
+        Ok(Window { slot: tried, is_calm, cpu_ns })
     }
 
     fn share(&self, slot: &Slot) -> f64 {
@@ -107,7 +128,7 @@ impl Search<'_> {
     }
 }
 
-fn judge(plan: &super::Plan, rate: f64, shares: &[f64], sum: &Slot, void: usize, used: Option<u64>) -> Probe {
+fn judge(plan: &super::Plan, rate: f64, shares: &[f64], sum: &Slot, void: usize, server_share: Option<f64>) -> Probe {
     let allowed = 1.0 - plan.quantile;
     let estimate = batch_means(shares, shares.len());
     let share = shares.iter().sum::<f64>() / shares.len().max(1) as f64;
@@ -132,8 +153,7 @@ fn judge(plan: &super::Plan, rate: f64, shares: &[f64], sum: &Slot, void: usize,
         is_clear: is_short || has_failed || high < allowed || low > allowed,
         verdict,
         client_share,
-        // The server's time includes the windows of the low rate; they are short and cost little.
-        server_share: used.map(|used| used as f64 / 1e9 / wall),
+        server_share,
         windows: (shares.len(), void),
     }
 }

@@ -126,10 +126,10 @@ fn converse(mut client: TcpStream, reply: &Reply) {
     }
 }
 
-fn answer_to(question: &[u8]) -> &'static str {
+pub fn answer_to(question: &[u8]) -> &'static str {
     QUESTIONS.iter().find(|known| known.question.as_bytes() == question).expect("a known question").answer
 }
 
-fn start(work: impl FnOnce() + Send + 'static) {
+pub fn start(work: impl FnOnce() + Send + 'static) {
     thread::Builder::new().spawn(work).unwrap();
 }

@@ -126,7 +126,7 @@ impl Args {
         let broken = outcome
             .entrants
             .iter()
-            .filter(|entrant| Duration::from_nanos(entrant.paced.response.value_at_quantile(q)) >= longest);
+            .filter(|entrant| entrant.paced.response_at(q).is_none_or(|ns| Duration::from_nanos(ns) >= longest));
         let names: Vec<&str> = broken.map(|entrant| entrant.name.as_str()).collect();
         if !names.is_empty() {
             output::complain(&format!("the limit of {longest:?} is not kept by {}", names.join(", ")));

@@ -139,6 +139,7 @@ fn watch_for_stop() {
 fn failed(error: &std::io::Error) -> Failure {
     match error.kind() {
         std::io::ErrorKind::InvalidInput => Failure::usage(error.to_string()),
+        std::io::ErrorKind::Interrupted => Failure::interrupted(error.to_string()),
         _ => Failure::runtime(error.to_string()),
     }
 }

@@ -6,7 +6,7 @@ use ::bench::search::{self, Limit, Plan};
 
 use super::field::Field;
 use super::{Output, STOP, begin, command, failed, progress, publish, units};
-use crate::failure::{LIMIT, OK, Outcome as Done};
+use crate::failure::{INCONCLUSIVE, LIMIT, OK, Outcome as Done};
 use crate::output;
 
 /// A window shorter than this times the limit does not show a slight overload.
@@ -64,13 +64,26 @@ pub fn run(args: &Args) -> Done {
         search::run(&plan, &lab, &contestants, &mut progress(args.output.quiet)).map_err(|error| failed(&error))?;
     let report = search::report(&plan, &outcomes, session.end(&lab, &command(), &args.output.label));
     let code = publish(&report, &args.output)?;
-    let does = |limit: &Limit, least: f64| match limit {
-        Limit::Found { rate, .. } => *rate >= least,
-        Limit::Below(_) => false,
-        Limit::AtLeast(_) | Limit::Inconclusive(_) => true,
+    let least = args.at_least.filter(|_| code == OK);
+    Ok(least.map_or(code, |least| all_can(least, outcomes.iter().map(|outcome| &outcome.limit))))
+}
+
+/// The exit code for what each server must be able to do: a single one that cannot decides, then one of which it is not known.
+fn all_can<'limits>(least: f64, limits: impl Iterator<Item = &'limits Limit>) -> u8 {
+    let can = |limit: &Limit| match limit {
+        Limit::Found { rate, .. } => Some(*rate >= least),
+        Limit::AtLeast(rate) => (*rate >= least).then_some(true),
+        Limit::Below(rate) => (*rate <= least).then_some(false),
+        Limit::Inconclusive(_) => None,
     };
-    let all_do = args.at_least.is_none_or(|least| outcomes.iter().all(|outcome| does(&outcome.limit, least)));
-    Ok(if code == OK && !all_do { LIMIT } else { code })
+    let found: Vec<Option<bool>> = limits.map(can).collect();
+    if found.contains(&Some(false)) {
+        LIMIT
+    } else if found.contains(&None) {
+        INCONCLUSIVE
+    } else {
+        OK
+    }
 }
 
 impl Args {
@@ -85,6 +98,26 @@ impl Args {
             budget: self.duration,
             seed: self.seed,
             stop: &STOP,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{INCONCLUSIVE, LIMIT, Limit, OK, all_can};
+
+    #[test]
+    fn what_is_not_known_is_neither_kept_nor_broken() {
+        let found = |rate| Limit::Found { rate, interval: (rate, rate), by: "nothing" };
+        for (limits, code) in [
+            (vec![found(5e3), Limit::AtLeast(6e3)], OK),
+            (vec![found(4999.0)], LIMIT),
+            (vec![Limit::AtLeast(3e3)], INCONCLUSIVE),
+            (vec![Limit::Below(5e3)], LIMIT),
+            (vec![Limit::Below(6e3)], INCONCLUSIVE),
+            (vec![Limit::AtLeast(3e3), found(1.0)], LIMIT),
+        ] {
+            assert_eq!(all_can(5e3, limits.iter()), code, "{limits:?}");
         }
     }
 }

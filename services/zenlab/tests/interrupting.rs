@@ -1,0 +1,81 @@
+//! Ctrl-C during a measurement: what was found by then is printed, wherever it comes.
+#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use bench::{Lab, Server, Subject};
+use report::Report;
+use zen::Transport;
+
+const ZENLAB: &str = env!("CARGO_BIN_EXE_zenlab");
+
+fn server(lab: &Lab) -> Server {
+    let subject = Subject {
+        name: "epoll".into(),
+        architecture: "epoll".into(),
+        transports: vec![Transport::Tcp],
+        settings: Vec::new(),
+    };
+    lab.start(&subject).unwrap()
+}
+
+fn start(command: &str, server: &Server, arguments: &[&str]) -> Child {
+    let target = format!("mine={}@{}", server.endpoint(Transport::Tcp).unwrap(), server.admin().unwrap());
+    Command::new(ZENLAB)
+        .args([command, "--target", &target, "--format", "json"])
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn figure(server: &Server, name: &str) -> f64 {
+    let metrics = server.get("/metrics").unwrap();
+    let of = metrics.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
+    of.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// Presses Ctrl-C once the server looks as it should; none if the command ended before.
+fn interrupt(mut child: Child, is_time: impl Fn() -> bool) -> Option<Output> {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !is_time() {
+        assert!(Instant::now() < deadline, "it never comes so far");
+        if child.try_wait().unwrap().is_some() {
+            return None;
+        }
+    }
+    // SAFETY: a plain system call; the pid is that of a child of this test.
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    Some(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_bench_keeps_its_blocks_when_unfriendly_clients_are_cut_short() {
+    let lab = Lab::open(Path::new(ZENLAB), false).unwrap();
+    let server = server(&lab);
+    let quick = ["--pairs", "5", "--slot", "20ms", "--warmup", "50ms", "-c", "4"];
+    // Silent clients come after the blocks. They are there for a moment only, which may be missed.
+    let mut tries = (0..20).map(|_| {
+        interrupt(start("bench", &server, &quick), || figure(&server, "zen_connections_active") > 100.0)
+    });
+    let output = tries.find_map(|output| output).expect("the moment was missed twenty times");
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let report: Report = serde_json::from_slice(&output.stdout).expect("a report");
+    assert!(report.validity.reasons.iter().any(|reason| reason == "The run was ended early."), "{:?}", report.validity);
+    let cost = report.tables.iter().find(|table| table.id == "cost").unwrap();
+    assert!(cost.rows[0].cells[0].value.is_some(), "the blocks are in it: {:?}", cost.rows[0]);
+}
+
+#[test]
+fn a_search_that_was_ended_does_not_blame_the_machine() {
+    let lab = Lab::open(Path::new(ZENLAB), false).unwrap();
+    let server = server(&lab);
+    let child = start("search", &server, &["--slo", "p50<1s", "-d", "10m"]);
+    let output = interrupt(child, || figure(&server, "zen_requests_total") > 1000.0).expect("it takes minutes");
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let report: Report = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(report.findings, ["mine: inconclusive: the search was ended early."]);
+}
