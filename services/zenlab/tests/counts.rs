@@ -18,9 +18,8 @@ use std::time::{Duration, Instant};
 
 use bench::bench::{Contestant, Plan};
 use bench::search::{self, Limit};
-use bench::{Crowd, Lab, Options, Pace, Random, Session, Subject, stats};
+use bench::{Crowd, Lab, Options, Pace, Random, Server, Session, Subject, stats};
 use report::{Report, Verdict};
-use serde_json::json;
 use zen::{Endpoint, Transport};
 
 /// No bench and no search may take longer.
@@ -65,27 +64,20 @@ struct Planted {
     spin_ns: Vec<u64>,
 }
 
-/// Measures what a question costs one server without work and with two amounts of it, in turn, and reads the amounts that are
-/// wanted off the line through both. So the cost of the clock, and what else an answer does while it is to work, are in it.
-/// Differences are taken within a turn: whatever the hog did met all three.
+/// Measures what a question costs without work and with two amounts of it, and reads the amounts that are wanted off the line
+/// through both. So the cost of the clock, and what else an answer does while it is to work, are in it. Short turns, so that
+/// whatever the machine did met all three; several processes of each, because one differs from its like.
 fn calibrate(lab: &Lab, parts: &[f64]) -> Planted {
     const TRIED_NS: [f64; 2] = [300.0, 1200.0];
-    let server = lab.start(&epoll("calibration", vec!["answer_work=spin".into()])).unwrap();
-    let mut crowd = Crowd::connect(server.endpoint(Transport::Tcp).unwrap(), CONNECTIONS, Options::default()).unwrap();
-    let mut cost_us = |spin_ns: f64| {
-        server.set("answer_delay", &json!(format!("{spin_ns}ns"))).unwrap();
-        // The first answers after a change are not counted.
-        crowd.slot(Duration::from_millis(5), Pace::Closed).unwrap();
-        let before = server.usage(Transport::Tcp).unwrap();
-        let slot = crowd.slot(Duration::from_millis(50), Pace::Closed).unwrap();
-        let used = server.usage(Transport::Tcp).unwrap().since(&before);
-        used.cpu_ns as f64 / 1e3 / slot.ok as f64
-    };
     let (mut plain, mut more) = (Vec::new(), [Vec::new(), Vec::new()]);
-    for _ in 0..30 {
-        let without = cost_us(0.0);
-        plain.push(without);
-        more.iter_mut().zip(TRIED_NS).for_each(|(more, spin)| more.push(cost_us(spin) - without));
+    for _ in 0..6 {
+        let mut trio = [0.0, TRIED_NS[0], TRIED_NS[1]].map(|spin_ns| Busy::start(lab, spin_ns));
+        let mut cost_us = [0.0; 3];
+        for _ in 0..30 {
+            trio.iter_mut().zip(&mut cost_us).for_each(|(one, sum)| *sum += one.cost_us() / 30.0);
+        }
+        plain.push(cost_us[0]);
+        more.iter_mut().zip(&cost_us[1..]).for_each(|(more, cost)| more.push(cost - cost_us[0]));
     }
     let question_us = stats::median(&plain);
     let [little, much] = more.map(|more| stats::median(&more));
@@ -93,6 +85,31 @@ fn calibrate(lab: &Lab, parts: &[f64]) -> Planted {
     let spin_ns = |part: &f64| (TRIED_NS[0] + (question_us * part - little) * ns_for_us).max(0.0).round() as u64;
     println!("  {} ns cost {little:.3} µs, {} ns {much:.3} µs", TRIED_NS[0], TRIED_NS[1]);
     Planted { question_us, spin_ns: parts.iter().map(spin_ns).collect() }
+}
+
+/// A server under calibration, and its clients.
+struct Busy {
+    server: Server,
+    crowd: Crowd,
+}
+
+impl Busy {
+    fn start(lab: &Lab, spin_ns: f64) -> Self {
+        let settings = vec!["answer_work=spin".into(), format!("answer_delay={spin_ns}ns")];
+        let server = lab.start(&epoll("calibration", settings)).unwrap();
+        let endpoint = server.endpoint(Transport::Tcp).unwrap();
+        let crowd = Crowd::connect(endpoint, CONNECTIONS, Options::default()).unwrap();
+        Self { server, crowd }
+    }
+
+    /// What a question costs now. The first answers of a turn are not counted.
+    fn cost_us(&mut self) -> f64 {
+        self.crowd.slot(Duration::from_millis(2), Pace::Closed).unwrap();
+        let before = self.server.usage(Transport::Tcp).unwrap();
+        let slot = self.crowd.slot(Duration::from_millis(10), Pace::Closed).unwrap();
+        let used = self.server.usage(Transport::Tcp).unwrap().since(&before);
+        used.cpu_ns as f64 / 1e3 / slot.ok as f64
+    }
 }
 
 fn plan(pairs: usize, seed: u64) -> Plan {

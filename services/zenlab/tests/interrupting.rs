@@ -58,9 +58,8 @@ fn a_bench_keeps_its_blocks_when_unfriendly_clients_are_cut_short() {
     let server = server(&lab);
     let quick = ["--pairs", "5", "--slot", "20ms", "--warmup", "50ms", "-c", "4"];
     // Silent clients come after the blocks. They are there for a moment only, which may be missed.
-    let mut tries = (0..20).map(|_| {
-        interrupt(start("bench", &server, &quick), || figure(&server, "zen_connections_active") > 100.0)
-    });
+    let mut tries = (0..20)
+        .map(|_| interrupt(start("bench", &server, &quick), || figure(&server, "zen_connections_active") > 100.0));
     let output = tries.find_map(|output| output).expect("the moment was missed twenty times");
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     let report: Report = serde_json::from_slice(&output.stdout).expect("a report");
