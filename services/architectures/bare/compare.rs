@@ -4,9 +4,9 @@
 //! cargo run --release -p architectures --example compare -- [--pairs N] [--connections 16,128] [--timeouts] [NAME…]
 //! ```
 //!
-//! Both servers run all the time; short slots of load go to one and the other in turn, so that whatever else the machine does
-//! meets both alike. The median of the ratios of neighbouring slots is printed with its quartiles. A packet filter makes every
-//! question dearer and the ratio smaller: run it under `unshare --net`, after `ip link set lo up`. With `--timeouts` the
+//! Each pair has new processes; short turns of load go to one and the other, so that whatever else the machine does meets both
+//! alike. The median of the pairs' ratios is printed with its quartiles. A packet filter makes every question dearer and the
+//! ratio smaller: run it under `unshare --net`, after `ip link set lo up`. With `--timeouts` the
 //! counterparts that block do so with a timeout, as ours must.
 
 #![allow(clippy::print_stdout, reason = "a program whose result is its output")]
@@ -17,6 +17,7 @@ mod ring;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -27,8 +28,11 @@ use chassis::settings::{Source, Start};
 use chassis::{Architecture, Capacity, IoUring, Workers};
 use rustix::process::{Pid, Signal};
 
-/// How long one slot of load is.
-const SLOT: Duration = Duration::from_millis(400);
+/// How long one turn of load is.
+const TURN: Duration = Duration::from_millis(20);
+
+/// Turns that each server of a pair has.
+const TURNS: usize = 20;
 
 const QUESTION: &[u8] = b"Simple is better than?";
 const ANSWER: &[u8] = b"Complex.";
@@ -48,7 +52,7 @@ fn run(mut arguments: Vec<String>) -> io::Result<()> {
         let at = arguments.iter().position(|argument| argument == name);
         at.map_or(default.into(), |at| arguments.drain(at..at + 2).nth(1).unwrap_or_default())
     };
-    let pairs: usize = option("--pairs", "17").parse().map_err(io::Error::other)?;
+    let pairs: usize = option("--pairs", "17").parse::<NonZeroUsize>().map_err(io::Error::other)?.get();
     let connections = option("--connections", "16,128");
     if let Some(at) = arguments.iter().position(|argument| argument == "--timeouts") {
         arguments.remove(at);
@@ -56,7 +60,7 @@ fn run(mut arguments: Vec<String>) -> io::Result<()> {
     }
     let connections: Vec<usize> =
         connections.split(',').map(str::parse).collect::<Result<_, _>>().map_err(io::Error::other)?;
-    println!("| architecture | connections | CPU ratio to bare (quartiles) | questions a slot, bare / ours |");
+    println!("| architecture | connections | CPU ratio to bare (quartiles) | questions a pair, bare / ours |");
     println!("|---|---|---|---|");
     for (name, counterpart) in
         STREAMS.into_iter().filter(|(name, _)| arguments.is_empty() || arguments.iter().any(|a| a == name))
@@ -84,24 +88,13 @@ fn workers(architecture: &Architecture) -> usize {
 }
 
 fn compare(architecture: &'static Architecture, counterpart: Bare, connections: usize, pairs: usize) -> io::Result<()> {
-    let bare = Server::bare(counterpart)?;
-    let ours = Server::ours(architecture)?;
-    let mut loads = [Load::connect(bare.address, connections)?, Load::connect(ours.address, connections)?];
     let mut ratios = Vec::new();
     let mut answered = [0, 0];
-    for pair in 0..=pairs {
-        // Whoever is first has the warmer or the colder machine: they take turns.
-        let mut cost = [0.0; 2];
-        for which in if pair % 2 == 0 { [0, 1] } else { [1, 0] } {
-            let server = [&bare, &ours][which];
-            let before = server.cpu_ns()?;
-            let questions = loads[which].run(SLOT)?;
-            cost[which] = (server.cpu_ns()? - before) as f64 / questions as f64;
-            answered[which] += questions;
-        }
-        if pair > 0 {
-            ratios.push(cost[1] / cost[0]);
-        }
+    for _ in 0..pairs {
+        let [bare, ours] = pair(&[Server::bare(counterpart)?, Server::ours(architecture)?], connections)?;
+        ratios.push(ours.per_question() / bare.per_question());
+        answered[0] += bare.questions;
+        answered[1] += ours.questions;
     }
     ratios.sort_by(f64::total_cmp);
     let quantile = |q: usize| ratios[(ratios.len() - 1) * q / 4];
@@ -111,10 +104,41 @@ fn compare(architecture: &'static Architecture, counterpart: Bare, connections: 
         quantile(2),
         quantile(1),
         quantile(3),
-        answered[0] / (pairs + 1),
-        answered[1] / (pairs + 1),
+        answered[0] / pairs,
+        answered[1] / pairs,
     );
     Ok(())
+}
+
+/// What the turns of one server took.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    cpu_ns: u64,
+    questions: usize,
+}
+
+impl Cost {
+    fn per_question(self) -> f64 {
+        self.cpu_ns as f64 / self.questions as f64
+    }
+}
+
+/// Turns of two servers, one after the other. The first of each are not counted: new processes have cold caches.
+fn pair(servers: &[Server; 2], connections: usize) -> io::Result<[Cost; 2]> {
+    let mut loads = [Load::connect(servers[0].address, connections)?, Load::connect(servers[1].address, connections)?];
+    let mut costs = [Cost::default(); 2];
+    for turn in 0..=TURNS {
+        // Whoever is first has the warmer or the colder machine: they take turns at that, too.
+        for which in if turn % 2 == 0 { [0, 1] } else { [1, 0] } {
+            let before = servers[which].cpu_ns()?;
+            let questions = loads[which].run(TURN)?;
+            if turn > 0 {
+                costs[which].cpu_ns += servers[which].cpu_ns()? - before;
+                costs[which].questions += questions;
+            }
+        }
+    }
+    Ok(costs)
 }
 
 /// A server in a process group of its own.
