@@ -34,7 +34,8 @@ pub fn is_twin(subject: &str) -> bool {
     subject.ends_with(TWIN)
 }
 
-/// Time at the offered rate that a visit has at least, if the whole slot has it.
+/// Time at the offered rate that a visit has at least, if the whole slot has it. In a closed loop of half of it a question costs
+/// what it costs in a longer one to within 1 %, measured side by side; in 5 ms it is some 3 % dearer to threads.
 const SHORTEST_VISIT: Duration = Duration::from_millis(20);
 
 /// The same for each connection: at usual capacities some ten questions.

@@ -4,7 +4,7 @@ mod network;
 mod processes;
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -34,6 +34,8 @@ pub struct Lab {
     has_own_network: bool,
     /// The cores of the servers, where the client has one of its own.
     cores: Option<CpuSet>,
+    /// While it is open, no core sleeps.
+    awake: Option<File>,
 }
 
 /// A server to be started.
@@ -75,7 +77,7 @@ impl Lab {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("zenlab-bench.{}.{number}", std::process::id()));
         fs::create_dir_all(&directory)?;
-        Ok(Self { program: program.to_owned(), directory, has_own_network, cores: None })
+        Ok(Self { program: program.to_owned(), directory, has_own_network, cores: None, awake: None })
     }
 
     /// Keeps the calling thread on one core, and every server that is started from now on, on the others. That takes the
@@ -97,17 +99,34 @@ impl Lab {
         Ok(())
     }
 
+    /// Keeps all cores of the machine from sleeping, as long as this lab is there: a core without work turns round instead of
+    /// halting (`/dev/cpu_dma_latency`, Linux' "PM quality of service interface"; cyclictest does the same). A virtual machine's
+    /// core that halts gives its place away, and what it takes to get it back, which is more than a question costs, is booked
+    /// as CPU time of whoever sleeps most often.
+    ///
+    /// # Errors
+    /// If the kernel has no such file, or only root may write to it.
+    pub fn keep_awake(&mut self) -> io::Result<()> {
+        let mut file = File::options().write(true).open("/dev/cpu_dma_latency")?;
+        // Microseconds that waking up may take.
+        file.write_all(&0_i32.to_ne_bytes())?;
+        self.awake = Some(file);
+        Ok(())
+    }
+
     /// Whether the servers have a network namespace of their own.
     pub const fn has_own_network(&self) -> bool {
         self.has_own_network
     }
 
-    /// How client and servers share the cores, as a sentence.
+    /// How client and servers share the cores, and whether these sleep, as a sentence.
     pub fn placement(&self) -> String {
-        match &self.cores {
-            Some(others) => format!("The client had a core of its own, the servers the other {}.", others.count()),
-            None => "The scheduler placed client and servers on the cores.".to_owned(),
-        }
+        let place = match &self.cores {
+            Some(others) => format!("The client had a core of its own, the servers the other {}", others.count()),
+            None => "The scheduler placed client and servers on the cores".to_owned(),
+        };
+        let sleep = if self.awake.is_some() { "no core slept" } else { "cores without work slept" };
+        format!("{place}; {sleep}.")
     }
 
     /// Cores that client and servers have together.

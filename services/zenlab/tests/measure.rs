@@ -185,10 +185,13 @@ fn datagrams_and_one_at_a_time_servers_are_measured_too() {
 
 #[test]
 fn a_limit_that_is_not_kept_has_its_code() {
-    let arguments = [&["bench", "--only", "epoll", "--friendly", "--slo", "p50<1us", "--unpinned"], &SHORT[..]];
+    let arguments =
+        [&["bench", "--only", "epoll", "--friendly", "--slo", "p50<1us", "--unpinned", "--may-sleep"], &SHORT[..]];
     let output = zenlab(&arguments.concat());
     // A run that says nothing cannot say that a limit is broken.
     assert!([3, 4].contains(&code(&output)), "{output:?}");
+    let place = "The scheduler placed client and servers on the cores; cores without work slept.";
+    assert!(text(&output.stdout).contains(place), "{output:?}");
 }
 
 #[test]

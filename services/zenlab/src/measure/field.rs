@@ -35,6 +35,10 @@ pub struct Field {
     /// Let the scheduler place client and servers; else the client has a core of its own, and the servers have the others
     #[arg(long)]
     unpinned: bool,
+    /// Let cores without work sleep; else they are kept awake where that is allowed (to root), because waking up may cost more than
+    /// a question does
+    #[arg(long)]
+    may_sleep: bool,
 }
 
 impl Field {
@@ -45,12 +49,16 @@ impl Field {
         super::open_lab(self.target.is_empty() && !self.host_network)
     }
 
-    /// The same, with cores of their own for client and servers, if there are some and nobody objects.
+    /// The same, with cores of their own for client and servers that do not sleep, if that is possible and nobody objects.
     pub fn quiet_lab(&self) -> Result<Lab, Failure> {
         let mut lab = self.lab()?;
         if self.target.is_empty() && !self.unpinned {
-            // Where that is refused the report says that the scheduler placed them.
+            // Where that is refused the report says so.
             let _ = lab.pin();
+        }
+        if self.target.is_empty() && !self.may_sleep {
+            // The same holds for this.
+            let _ = lab.keep_awake();
         }
         Ok(lab)
     }
