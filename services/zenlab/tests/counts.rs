@@ -165,6 +165,8 @@ fn count(pairs: usize, parts: &[f64]) -> Counts {
     // A hog, if there is one, has all cores; client and servers have some of their own, as in `zenlab bench`.
     let mut lab = lab();
     lab.pin().unwrap();
+    // As there, where it is allowed.
+    let _ = lab.keep_awake();
     let mut counts = Counts { rounds: rounds(), separated: 0, told: vec![0; parts.len()] };
     let (mut measured, mut unclear) = (vec![Vec::new(); parts.len()], 0);
     for round in 1..=counts.rounds {
