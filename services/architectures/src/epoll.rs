@@ -8,7 +8,7 @@
 //! **Chapter**: "Async Network Servers" (`tae.py`, `uae.py`).
 
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::time::Instant;
 
 use chassis::{Architecture, Capacity, Change, Crowd, DatagramSocket, Endpoint, Family, Site, StreamListener};
@@ -48,11 +48,11 @@ pub(crate) fn serve_clients(mut site: Site<StreamListener>) -> io::Result<()> {
         for event in events.drain(..) {
             match event.data.u64() {
                 ENDPOINT => welcome(&mut site, &mut crowd, &epoll)?,
-                client => epoll.follow(&crowd.advance(client as RawFd), &crowd)?,
+                client => epoll.follow(crowd.advance(client as RawFd), &crowd)?,
             }
         }
         let changes = crowd.tend();
-        epoll.follow(&changes, &crowd)?;
+        epoll.follow(changes, &crowd)?;
     }
     Ok(())
 }
@@ -93,26 +93,33 @@ fn receive(site: &mut Site<DatagramSocket>, waiting: &mut Waiting) -> io::Result
 }
 
 /// The set of descriptors that the kernel watches for us. What we want of each is told once and kept there.
+///
+/// The kernel forgets a descriptor by itself only when the last copy of what it stands for is closed. A client may linger, and
+/// the endpoint may have been passed to us by somebody who has it still, so both are taken out before they are closed.
 pub(crate) struct Epoll {
     set: OwnedFd,
-    watches_endpoint: bool,
+    /// A copy of the endpoint while it is watched. It keeps the endpoint open, so it must go when the site's own goes.
+    endpoint: Option<OwnedFd>,
 }
 
 impl Epoll {
     pub fn new() -> io::Result<Self> {
-        Ok(Self { set: epoll::create(CreateFlags::CLOEXEC)?, watches_endpoint: false })
+        Ok(Self { set: epoll::create(CreateFlags::CLOEXEC)?, endpoint: None })
     }
 
     /// Watches the endpoint while it is open. Level-triggered, so clients that wait are reported again and again.
     pub fn watch_endpoint<S: Endpoint>(&mut self, site: &Site<S>) -> io::Result<()> {
-        if site.is_open() == self.watches_endpoint {
-            return Ok(());
-        }
-        self.watches_endpoint = site.is_open();
-        if self.watches_endpoint {
-            epoll::add(&self.set, site, EventData::new_u64(ENDPOINT), EventFlags::IN)?;
-        } else if site.has_socket() {
-            epoll::delete(&self.set, site)?;
+        match (&self.endpoint, site.is_open()) {
+            (None, true) => {
+                let copy = site.as_fd().try_clone_to_owned()?;
+                epoll::add(&self.set, &copy, EventData::new_u64(ENDPOINT), EventFlags::IN)?;
+                self.endpoint = Some(copy);
+            }
+            (Some(copy), false) => {
+                epoll::delete(&self.set, copy)?;
+                self.endpoint = None;
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -130,8 +137,8 @@ impl Epoll {
         Ok(())
     }
 
-    /// Tells the kernel what is wanted of these clients now. One that leaves is forgotten when its socket is closed.
-    fn follow<'a>(&self, changes: impl IntoIterator<Item = &'a Change>, crowd: &Crowd) -> io::Result<()> {
+    /// Tells the kernel what is wanted of these clients now.
+    fn follow(&self, changes: impl IntoIterator<Item = Change>, crowd: &Crowd) -> io::Result<()> {
         for change in changes {
             let flags = match change.wants {
                 Wants::ToHear => EventFlags::IN,
@@ -139,7 +146,9 @@ impl Epoll {
                 // Even so the kernel reports a reset: once is enough.
                 Wants::ToWait(_) | Wants::ToLeave => EventFlags::ONESHOT,
             };
-            if let Some(visit) = crowd.get(change.client) {
+            if let Some(leaving) = change.left {
+                epoll::delete(&self.set, &leaving)?;
+            } else if let Some(visit) = crowd.get(change.client) {
                 epoll::modify(&self.set, visit, EventData::new_u64(change.client as u64), flags)?;
             }
         }

@@ -25,12 +25,14 @@ pub struct Crowd {
 }
 
 /// A client that wants something else than before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
-    /// The client's descriptor. It is closed, or about to be, if the client wants to leave.
+    /// The client's descriptor.
     pub client: RawFd,
     /// What the loop should watch it for from now on.
     pub wants: Wants,
+    /// The client itself if it leaves. Its socket is closed with this, or later if it lingers: a loop whose kernel keeps a list
+    /// must take it off before.
+    pub left: Option<Visit>,
 }
 
 impl Crowd {
@@ -106,15 +108,16 @@ impl Crowd {
         let visit = place.as_mut()?;
         let wanted = visit.wants();
         let wants = step(visit);
+        let mut left = None;
         match wants {
             Wants::ToLeave => {
-                *place = None;
+                left = place.take();
                 self.count -= 1;
             }
             Wants::ToWait(until) if wants != wanted => self.timers.push(Reverse((until, client))),
             _ => {}
         }
-        (wants != wanted).then_some(Change { client, wants })
+        (wants != wanted).then_some(Change { client, wants, left })
     }
 }
 

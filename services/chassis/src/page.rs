@@ -100,29 +100,46 @@ impl State {
     }
 }
 
-/// What the control plane can ask the supervisor for.
+/// What the control plane can ask the supervisor for, the strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
 pub enum Order {
-    /// Take new clients again.
-    Resume = 1,
-    /// Take no new clients.
-    Pause = 2,
-    /// Finish, then park.
-    DrainToPark = 3,
-    /// Finish, then exit.
-    DrainToExit = 4,
     /// Exit without grace.
-    FastExit = 5,
+    FastExit,
+    /// Finish, then exit.
+    DrainToExit,
+    /// Finish, then park.
+    DrainToPark,
     /// Leave the parked state.
-    Start = 6,
+    Start,
+    /// Take no new clients.
+    Pause,
+    /// Take new clients again.
+    Resume,
 }
 
-/// The control plane's way to the supervisor: the newest order, and how many there were.
+impl Order {
+    /// All of them, the strongest first.
+    const ALL: [Self; 6] =
+        [Self::FastExit, Self::DrainToExit, Self::DrainToPark, Self::Start, Self::Pause, Self::Resume];
+
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+
+    /// Orders that this one takes back if they were not obeyed yet.
+    const fn takes_back(self) -> u32 {
+        match self {
+            Self::Pause => Self::Resume.bit(),
+            Self::Resume => Self::Pause.bit(),
+            _ => 0,
+        }
+    }
+}
+
+/// The control plane's way to the supervisor: the orders that were not obeyed yet. None is lost to one that comes after it.
 #[repr(C)]
 pub struct Orders {
-    number: AtomicU64,
-    order: AtomicU32,
+    pending: AtomicU32,
     /// When a pause ends by itself, in nanoseconds of the monotonic clock; 0 is never.
     pause_until: AtomicU64,
 }
@@ -131,21 +148,19 @@ impl Orders {
     /// Gives an order. `pause_for` only matters for [`Order::Pause`].
     pub fn give(&self, order: Order, pause_for: Option<Duration>) {
         let until = pause_for.map_or(0, |time| monotonic_ns() + time.as_nanos() as u64);
-        self.pause_until.store(until, Ordering::Relaxed);
-        self.order.store(order as u32, Ordering::Relaxed);
-        self.number.fetch_add(1, Ordering::Release);
+        if order == Order::Pause {
+            self.pause_until.store(until, Ordering::Relaxed);
+        }
+        self.pending.fetch_and(!order.takes_back(), Ordering::Relaxed);
+        self.pending.fetch_or(order.bit(), Ordering::Release);
     }
 
-    /// The newest order, if there was one since number `seen`, which is moved on.
-    pub fn take(&self, seen: &mut u64) -> Option<Order> {
-        let number = self.number.load(Ordering::Acquire);
-        if number == *seen {
-            return None;
-        }
-        *seen = number;
-        [Order::Resume, Order::Pause, Order::DrainToPark, Order::DrainToExit, Order::FastExit, Order::Start]
-            .into_iter()
-            .find(|order| *order as u32 == self.order.load(Ordering::Relaxed))
+    /// The strongest of the orders that were not taken yet.
+    pub fn take(&self) -> Option<Order> {
+        let pending = self.pending.load(Ordering::Acquire);
+        let order = Order::ALL.into_iter().find(|order| pending & order.bit() != 0)?;
+        self.pending.fetch_and(!order.bit(), Ordering::Relaxed);
+        Some(order)
     }
 
     /// When a pause ends by itself.
@@ -316,6 +331,11 @@ impl DrainClock {
 }
 
 impl EndpointPage {
+    /// Whether a data plane is there that has taken its first turn.
+    pub fn is_served(&self) -> bool {
+        self.leader.get() != 0 && self.heartbeat.get() != 0
+    }
+
     /// Why epoll serves instead of what the architecture is named after, if it does.
     pub fn fallback(&self) -> Option<io::Error> {
         let errno = self.fallback_errno.get();

@@ -51,6 +51,16 @@ pub(crate) fn bind(endpoint: &Endpoint, options: Options) -> io::Result<(OwnedFd
     Ok((socket.into(), bound))
 }
 
+/// Which file a Unix socket is: device and inode.
+pub(crate) type SocketFile = (u64, u64);
+
+/// The file that is at an endpoint's path now; none if there is none.
+pub(crate) fn file_of(endpoint: &Endpoint) -> Option<SocketFile> {
+    let Address::Path(path) = &endpoint.address else { return None };
+    let found = fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
 fn prepare(socket: &Socket, transport: Transport, options: Options) -> io::Result<()> {
     // The tick: every blocking wait ends in time to look for orders. What TCP accepts inherits these from its listener.
     socket.set_read_timeout(Some(TICK))?;

@@ -19,7 +19,7 @@ use crate::fork::{self, Ended};
 use crate::page::{EndpointPage, LiveValue, MAX_ENDPOINTS, Order, Page, State, monotonic_ns};
 use crate::settings::Start;
 use crate::site::Site;
-use crate::socket::{self, DatagramSocket, Options, StreamListener, TALK_TICK};
+use crate::socket::{self, DatagramSocket, Options, SocketFile, StreamListener, TALK_TICK};
 use crate::{Architecture, control, logs, trace};
 
 use signals::Request;
@@ -67,7 +67,6 @@ struct Supervisor {
     traces: OwnedFd,
     trace_pipe: OwnedFd,
     control: Option<Running>,
-    orders_seen: u64,
     /// What follows the drain that goes on.
     after_drain: AfterDrain,
     /// How the container ends.
@@ -83,10 +82,21 @@ struct Plane {
     passed: Option<OwnedFd>,
     /// `None` while the endpoint is closed: in a drain, and parked.
     socket: Option<OwnedFd>,
+    /// The file that was made for a Unix socket.
+    file: Option<SocketFile>,
     running: Option<Running>,
     /// When its last leader died, for the time that the respawn took.
     died: Option<u64>,
     respawns: Respawns,
+}
+
+/// What binding an endpoint gives.
+struct Bound {
+    socket: OwnedFd,
+    /// The endpoint with the port that the kernel chose.
+    endpoint: Endpoint,
+    /// See [`Plane::file`].
+    file: Option<SocketFile>,
 }
 
 #[derive(Clone, Copy)]
@@ -126,7 +136,6 @@ impl Supervisor {
             traces,
             trace_pipe,
             control: None,
-            orders_seen: 0,
             after_drain: AfterDrain::Exit,
             code: exit::OK,
             respawns: Respawns::default(),
@@ -166,7 +175,7 @@ impl Supervisor {
 
     fn obey_order(&mut self) {
         let state = self.page.state();
-        match self.page.orders.take(&mut self.orders_seen) {
+        match self.page.orders.take() {
             Some(Order::Pause) if state == State::Ready => self.enter(State::Paused),
             Some(Order::Resume) if state == State::Paused => self.enter(State::Ready),
             Some(Order::DrainToPark) if state != State::Draining => self.drain(AfterDrain::Park, false),
@@ -224,13 +233,15 @@ impl Supervisor {
 
     fn start_again(&mut self) {
         let options = options(&self.start);
-        for plane in &mut self.planes {
-            if let Err(error) = plane.bind(options) {
-                tracing::error!(event = "start_failed", url = %plane.endpoint, "{error}");
-                return;
+        // All or none: an endpoint that is open while the server stays parked would keep its clients waiting for nobody.
+        let bound: io::Result<Vec<Bound>> = self.planes.iter().map(|plane| plane.bind(options)).collect();
+        match bound {
+            Ok(bound) => {
+                self.planes.iter_mut().zip(bound).for_each(|(plane, bound)| plane.open_with(bound));
+                self.enter(State::Starting);
             }
+            Err(error) => tracing::error!(event = "start_failed", "the server stays parked: {error}"),
         }
-        self.enter(State::Starting);
     }
 
     /// Replaces data planes that are missing; the container is ready when all are there.
@@ -315,7 +326,8 @@ impl Supervisor {
     fn be_control(&mut self) -> i32 {
         logs::set_role("control");
         self.planes.clear();
-        let context = signals::restore().and_then(|()| {
+        // In a group of its own, Ctrl-C at a terminal does not reach it: it answers until the drain is over.
+        let context = become_leader().and_then(|()| {
             Ok(control::Context {
                 page: self.page,
                 architecture: self.architecture,
@@ -393,30 +405,36 @@ impl Plane {
             page,
             passed: passed.map(|socket| socket::adopt(socket, endpoint, options)).transpose()?,
             socket: None,
+            file: None,
             running: None,
             died: None,
             respawns: Respawns::default(),
         };
-        plane.bind(options)?;
+        let bound = plane.bind(options)?;
+        plane.open_with(bound);
         Ok(plane)
     }
 
-    /// Opens the endpoint for clients.
-    fn bind(&mut self, options: Options) -> io::Result<()> {
+    /// A socket at the endpoint, which clients can reach from now on.
+    fn bind(&self, options: Options) -> io::Result<Bound> {
         if let Some(passed) = &self.passed {
-            self.socket = Some(passed.try_clone()?);
-            return Ok(());
+            return Ok(Bound { socket: passed.try_clone()?, endpoint: self.endpoint.clone(), file: None });
         }
         let (socket, endpoint) = socket::bind(&self.endpoint, options)
             .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be bound: {error}", self.endpoint)))?;
-        self.endpoint = endpoint;
-        self.socket = Some(socket);
-        Ok(())
+        let file = socket::file_of(&endpoint);
+        Ok(Bound { socket, endpoint, file })
+    }
+
+    fn open_with(&mut self, bound: Bound) {
+        self.endpoint = bound.endpoint;
+        self.socket = Some(bound.socket);
+        self.file = bound.file;
     }
 
     /// Whether its leader has taken its first turn.
     fn serves(&self) -> bool {
-        self.running.is_some() && self.page.heartbeat.get() != 0
+        self.running.is_some() && self.page.is_served()
     }
 
     fn is_led_by(&self, pid: libc::pid_t) -> bool {
@@ -434,14 +452,13 @@ impl Plane {
         self.running = None;
         kill_group(ended.pid);
         // What a dead leader leaves becomes ours (subreaper). Nobody may write its slots when the next leader begins.
-        while let Some(orphan) = fork::wait4(-ended.pid, 0) {
-            self.page.ended.add(&orphan.usage);
-        }
-        self.page.ended.add(&ended.usage);
+        let orphans: Vec<Ended> = std::iter::from_fn(|| fork::wait4(-ended.pid, 0)).collect();
+        // First: whoever looks in between may miss something for a moment, but must not see it twice.
         self.page.leading.clear();
+        self.page.settle();
+        orphans.iter().chain([ended]).for_each(|ended| self.page.ended.add(&ended.usage));
         self.page.leader.set(0);
         self.page.running.set(0);
-        self.page.settle();
         if !draining {
             self.died = Some(monotonic_ns());
             self.respawns.died();

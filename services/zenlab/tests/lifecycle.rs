@@ -282,7 +282,8 @@ fn a_stale_unix_socket_is_replaced_and_nothing_else_is() {
     let path = directory.0.join("stale");
     let listen = format!("unix://{}", path.display());
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let server = Server::start_with("epoll", &[], &[], |command| {
+    let slow = ["answer_delay=1s", "answer_work=wait"];
+    let mut server = Server::start_with("epoll", &[], &slow, |command| {
         command.args(["--listen", &listen]);
     });
     assert_eq!(
@@ -290,11 +291,44 @@ fn a_stale_unix_socket_is_replaced_and_nothing_else_is() {
         3,
         "somebody listens there"
     );
+    // While it finishes with its last client a successor may take its place.
+    let mut client = Stream::connect(&server, "unix");
+    client.say(Q);
+    wait_for("the client to be taken", || (server.open("unix") == 1).then_some(()));
+    server.signal(libc::SIGTERM);
+    wait_for("the drain", || (server.status()["state"] == "draining").then_some(()));
+    std::fs::remove_file(&path).unwrap();
+    let successor = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(path.exists(), "the successor's file stays");
+    drop(successor);
+    let server = Server::start_with("epoll", &[], &[], |command| {
+        command.args(["--listen", &listen]);
+    });
     server.stop();
     assert!(!path.exists(), "its own file goes with the server");
     std::fs::write(&path, "a letter").unwrap();
     assert_eq!(exit_code(&["server", "epoll", "--listen", &listen, "--admin", "127.0.0.1:0"]), 3, "no socket");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "a letter");
+}
+
+#[test]
+fn a_server_that_cannot_bind_all_its_endpoints_stays_parked_and_can_start_later() {
+    let server = Server::start_on("epoll", &["unix", "tcp"], &[]);
+    let address = server.address("tcp");
+    assert_eq!(server.post("/api/v1/drain", json!({})).0, 202);
+    let is_in = |state: &str| (server.status()["state"] == state).then_some(());
+    wait_for("it to be parked", || is_in("parked"));
+    let squatter = std::net::TcpListener::bind(&address).unwrap();
+    assert_eq!(server.post("/api/v1/start", json!({})), (202, json!({"state": "parked"})));
+    assert!(Stream::try_connect(&server, "unix").is_err(), "no client is let in to wait for nobody");
+    drop(squatter);
+    assert_eq!(server.post("/api/v1/start", json!({})).0, 202);
+    server.wait_until_ready();
+    for transport in ["tcp", "unix"] {
+        Stream::connect(&server, transport).ask(Q, A);
+    }
+    server.stop();
 }
 
 #[test]

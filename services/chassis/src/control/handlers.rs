@@ -40,6 +40,10 @@ pub(super) async fn readyz(State(control): Shared, request: Request<Body>) -> An
         let detail = format!("{} for {:.1} s", state.label(), control.page.in_state().as_secs_f64());
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail));
     }
+    if let Some((endpoint, _)) = control.endpoints().find(|(_, page)| !page.is_served()) {
+        let detail = format!("{endpoint} has no data plane at present; it is being replaced");
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail));
+    }
     let verbose = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "verbose"));
     let mut ready = json!({"status": "ready"});
     if verbose {

@@ -88,6 +88,10 @@ impl Server {
         page.settings.write(&start.live);
         page.endpoint_count.store(2, std::sync::atomic::Ordering::Relaxed);
         page.set_state(State::Ready);
+        for endpoint in page.endpoints() {
+            endpoint.leader.set(1);
+            endpoint.heartbeat.set(1);
+        }
         tokio::spawn(supervise(page));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -140,9 +144,8 @@ impl Drop for Server {
 
 /// Obeys orders at once; a drain takes a moment.
 async fn supervise(page: &'static Page) {
-    let mut seen = 0;
     loop {
-        match page.orders.take(&mut seen) {
+        match page.orders.take() {
             Some(Order::Pause) => page.set_state(State::Paused),
             Some(Order::Resume | Order::Start) => page.set_state(State::Ready),
             Some(Order::DrainToPark) => {
@@ -403,6 +406,31 @@ async fn orders_fit_the_state_or_are_conflicts() {
 }
 
 #[tokio::test]
+async fn a_server_without_a_data_plane_is_not_ready() {
+    let server = Server::start(&[]).await;
+    server.page.endpoints()[1].heartbeat.set(0);
+    let answer = server.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    is_problem(&answer, "/readyz");
+    assert!(answer.detail().starts_with("udp://127.0.0.1:1060 has no data plane"), "{}", answer.detail());
+    server.page.endpoints()[1].heartbeat.set(1);
+    assert_eq!(server.get("/readyz").await.status, 200);
+}
+
+#[test]
+fn an_order_is_not_lost_to_a_later_one() {
+    let orders = &Page::map().unwrap().orders;
+    for order in [Order::DrainToExit, Order::DrainToPark, Order::Pause] {
+        orders.give(order, None);
+    }
+    let taken: Vec<_> = std::iter::from_fn(|| orders.take()).collect();
+    assert_eq!(taken, [Order::DrainToExit, Order::DrainToPark, Order::Pause], "the strongest first");
+    orders.give(Order::Pause, None);
+    orders.give(Order::Resume, None);
+    assert_eq!((orders.take(), orders.take()), (Some(Order::Resume), None), "a pause that was taken back");
+}
+
+#[tokio::test]
 async fn readiness_follows_the_state() {
     let server = Server::start(&[]).await;
     for state in State::ALL {
@@ -454,7 +482,7 @@ async fn orders_with_a_wrong_body_do_nothing() {
         assert_eq!(answer.status, status, "{path} {body}");
         is_problem(&answer, path);
     }
-    let order = server.page.orders.take(&mut 0);
+    let order = server.page.orders.take();
     assert_eq!((server.page.state(), order), (State::Ready, None));
 }
 

@@ -8,6 +8,7 @@ use zen::{Address, Transport};
 
 use super::Plane;
 use crate::page::{Closed, Slot, monotonic_ns};
+use crate::socket;
 
 /// From `linux/sock_diag.h`; libc does not name them.
 const SK_MEMINFO_RMEM_ALLOC: usize = 0;
@@ -81,10 +82,12 @@ impl Plane {
         );
     }
 
-    /// Removes the file of a Unix socket that nobody listens on any more.
+    /// Removes the file of a Unix socket that nobody listens on any more, if it still is the one that was made here: while the
+    /// last clients were served, a successor may have put its own in its place.
     pub(super) fn unlink(&self) {
         if let Address::Path(path) = &self.endpoint.address
-            && self.passed.is_none()
+            && self.file.is_some()
+            && socket::file_of(&self.endpoint) == self.file
         {
             // Somebody may have been quicker.
             let _ = std::fs::remove_file(path);
