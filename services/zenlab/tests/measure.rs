@@ -215,10 +215,21 @@ fn wrong_usage_says_what_is_wrong() {
             &["bench", "--only", "thread_per_connection", "--transport", "udp"],
             "thread_per_connection does not serve udp",
         ),
-        (&["bench", "-R", "0"], "is no number above 0"),
+        (&["bench", "-R", "0"], "is no rate from 0.001 to 100m"),
+        (&["bench", "-R", "1e-20", "-n", "1", "--dry-run"], "is no rate from 0.001 to 100m"),
+        (&["bench", "-R", "0.001", "-n", "100m", "--dry-run"], "-n 100000000 at -R 0.001"),
+        (&["bench", "--stages", "1s@0", "--dry-run"], "is no rate from 0.001 to 100m"),
+        (&["bench", "--stages", "1s", "--dry-run"], "a duration from 1ms to 24h and a rate from 0.001 to 100m"),
+        (&["bench", "--pipeline", "1025", "--dry-run"], "\"1025\" is no number of questions from 1 to 1024"),
+        (&["bench", "-c", "101k", "--dry-run"], "\"101k\" is no number of connections from 1 to 100k"),
+        (&["bench", "--pairs", "1.5", "--dry-run"], "is no whole number from 1 to 100m"),
+        (&["bench", "--slo", "p99<61s", "--dry-run"], "a duration from 1ns to 1m"),
+        (&["bench", "--slo", "p99.99999999999<1s", "--dry-run"], "a percentile from p1 to p99.99999"),
+        (&["search", "--slo", "p99<500000000000years", "--dry-run"], "a duration from 1ns to 1m"),
+        (&["search", "--at-least", "1e-9", "--dry-run"], "is no rate from 0.001 to 100m"),
         (&["bench", "--only", "poll", "--reference", "epoll"], "the reference \"epoll\" takes no part"),
         (&["bench", "--target", "x"], "is no target such as NAME=tcp://HOST:PORT"),
-        (&["search", "--slo", "99<1s"], "is no limit such as p99<5ms"),
+        (&["search", "--slo", "99<1s"], "is no limit such as p99<5ms: "),
     ] {
         let output = zenlab(arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {output:?}");

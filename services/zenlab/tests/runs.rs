@@ -134,7 +134,7 @@ fn exit_codes_say_how_a_run_ended() {
         (&["start", "no_such"][..], "`scenario` = \"no_such\" is none; there is "),
         (&["start", "./no_such.toml"], "./no_such.toml"),
         (&["start", "churn", "--targets", "nobody"], "`nobody` is no target of this swarm"),
-        (&["start", "churn", "-R", "fast"], "\"fast\" is no number"),
+        (&["start", "churn", "-R", "fast"], "\"fast\" is no rate"),
         (&["show", "first"], "invalid value 'first'"),
     ] {
         let wrong = swarm.runs(args);
