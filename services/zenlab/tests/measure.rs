@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufReader, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output, Stdio};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -242,6 +244,23 @@ fn a_limit_below_the_noise_is_inconclusive() {
     let output = zenlab(&["search", "--only", "epoll", "--slo", "p99<100ns", "-d", "1s"]);
     assert_eq!(code(&output), 4, "{output:?}");
     assert!(text(&output.stdout).contains("the machine itself is too late"), "{output:?}");
+}
+
+#[test]
+fn the_command_of_a_report_measures_anew() {
+    let mut directory = std::env::temp_dir().join(format!("zenlab-command.{}", std::process::id())).into_os_string();
+    directory.push(OsStr::from_bytes(b"\xff"));
+    let arguments =
+        ["search", "--only", "epoll", "--slo", "p99<100ns", "--label", "it's a try", "--format", "json", "-o"];
+    let words: Vec<&OsStr> = arguments.iter().map(OsStr::new).chain([&*directory]).collect();
+    let output = Command::new(env!("CARGO_BIN_EXE_zenlab")).args(&words).output().unwrap();
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    std::fs::remove_dir_all(&directory).unwrap();
+    let script = format!("printf '%s\\0' {}", report.run.command);
+    let read = text(&Command::new("sh").args(["-c", &script]).output().unwrap().stdout);
+    let expected = words.iter().map(|word| word.to_string_lossy().into_owned());
+    let expected: Vec<String> = std::iter::once("zenlab".to_owned()).chain(expected).collect();
+    assert_eq!(read.trim_end_matches('\0').split('\0').collect::<Vec<_>>(), expected, "{}", report.run.command);
 }
 
 #[test]
