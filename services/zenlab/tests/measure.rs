@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::io::{BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -317,14 +318,18 @@ fn race_on_a_terminal(arguments: &[&str], end: impl FnOnce(&OwnedFd, u32)) -> (O
     let (user, screen) = terminal();
     let before = tcgetattr(&screen).unwrap();
     let end_of = || Stdio::from(screen.try_clone().unwrap());
-    let mut child = Command::new(env!("CARGO_BIN_EXE_zenlab"))
-        .args(["race", "--only", "epoll,poll", "-c", "4"])
-        .args(arguments)
-        .stdin(end_of())
-        .stdout(end_of())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zenlab"));
+    command.args(["race", "--only", "epoll,poll", "-c", "4"]).args(arguments);
+    command.stdin(end_of()).stdout(end_of()).stderr(Stdio::null());
+    // The terminal is its own, so that a key can be a signal to it.
+    let take = || {
+        rustix::process::setsid()?;
+        rustix::process::ioctl_tiocsctty(std::io::stdin())?;
+        Ok(())
+    };
+    // SAFETY: the closure makes two plain system calls, which are allowed between fork and exec.
+    unsafe { command.pre_exec(take) };
+    let mut child = command.spawn().unwrap();
     let (mut shown, mut end) = (Vec::new(), Some(end));
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let code = loop {
@@ -368,10 +373,15 @@ fn a_race_takes_the_terminal_and_gives_it_back() {
         // SAFETY: a plain system call; the pid is that of a child of this test.
         assert_eq!(unsafe { libc::kill(pid as i32, libc::SIGINT) }, 0);
     };
-    let press_q = |user: &OwnedFd, _| assert_eq!(rustix::io::write(user, b"q"), Ok(1));
+    let press =
+        |keys: &'static [u8]| move |user: &OwnedFd, _| assert_eq!(rustix::io::write(user, keys), Ok(keys.len()));
     let wait = |_: &OwnedFd, _| ();
     for (expected, (code, shown, is_as_before)) in [
-        (0, race_on_a_terminal(&["-d", "10m"], press_q)),
+        (0, race_on_a_terminal(&["-d", "10m"], press(b"q"))),
+        // Ctrl-Z does nothing; Ctrl-\\, and Ctrl-C however often, are the same.
+        (0, race_on_a_terminal(&["-d", "10m"], press(b"\x1aq"))),
+        (130, race_on_a_terminal(&["-d", "10m"], press(b"\x1c"))),
+        (130, race_on_a_terminal(&["-d", "10m"], press(b"\x03\x03\x03"))),
         (130, race_on_a_terminal(&["-d", "10m"], interrupt)),
         (0, race_on_a_terminal(&["-d", "1s"], wait)),
     ] {
