@@ -48,7 +48,7 @@ fn served(crowd: &mut Crowd, pace: Pace) -> Slot {
 #[test]
 fn every_transport_is_measured() {
     let lab = lab();
-    let server = lab.start(&subject("epoll", &Transport::ALL, &[])).unwrap();
+    let server = lab.start(&subject("epoll", &Transport::ALL, &["idle_timeout=1h"])).unwrap();
     for transport in Transport::ALL {
         let endpoint = server.endpoint(transport).unwrap();
         let before = server.usage(transport).unwrap();
@@ -67,9 +67,9 @@ fn every_transport_is_measured() {
 fn processes_and_threads_are_found_and_their_work_is_counted() {
     let lab = lab();
     for (architecture, setting, processes, threads) in [
-        ("prefork", &["workers=3"][..], 4, 4),
-        ("thread_pool", &["workers=3"], 1, 3),
-        ("fork_per_connection", &[], 4, 4),
+        ("prefork", &["idle_timeout=1h", "workers=3"][..], 4, 4),
+        ("thread_pool", &["idle_timeout=1h", "workers=3"], 1, 3),
+        ("fork_per_connection", &["idle_timeout=1h"], 4, 4),
     ] {
         let server = lab.start(&subject(architecture, &[Transport::Tcp], setting)).unwrap();
         let mut crowd = Crowd::connect(server.endpoint(Transport::Tcp).unwrap(), 3, PATIENT).unwrap();
@@ -87,7 +87,8 @@ fn processes_and_threads_are_found_and_their_work_is_counted() {
 #[test]
 fn conversations_of_every_kind_of_end_are_served() {
     let lab = lab();
-    let server = lab.start(&subject("single_threaded", &[Transport::Tcp, Transport::Unix], &[])).unwrap();
+    let server =
+        lab.start(&subject("single_threaded", &[Transport::Tcp, Transport::Unix], &["idle_timeout=1h"])).unwrap();
     for transport in [Transport::Tcp, Transport::Unix] {
         for reset in [false, true] {
             let life = Life::Conversations { questions: 3, reset };
