@@ -37,18 +37,31 @@ fn search(endpoint: Endpoint, plan: &Plan) -> Outcome {
     run(plan, &lab, &[contestant], &mut |_| ()).unwrap().remove(0)
 }
 
+/// The greatest rate at which windows of half a second can keep 95 % below 100 ms if the server answers 500 a second.
+const MOST: f64 = 605.0;
+
+/// Never is too much found; too little is what a busy machine can do, but not one time after the other.
 #[test]
 fn a_cap_lies_in_the_interval_or_nothing_is_said() {
-    let outcome = search(tcp(capped(500.0)), &plan());
-    match &outcome.limit {
-        Limit::Found { rate, interval: (low, high), .. } => {
-            assert!(*low <= 500.0 && *high >= 500.0, "{outcome:#?}");
-            assert!(low <= rate && rate <= high, "{outcome:#?}");
+    for _ in 0..3 {
+        let outcome = search(tcp(capped(500.0)), &plan());
+        match &outcome.limit {
+            Limit::Found { rate, interval: (low, high), .. } => {
+                assert!(low <= rate && rate <= high && *low <= MOST, "{outcome:#?}");
+                if *low <= 500.0 && *high >= 500.0 {
+                    return;
+                }
+            }
+            // A busy machine is no fault of the search.
+            Limit::Inconclusive(why) => {
+                assert!(!why.is_empty());
+                return;
+            }
+            Limit::AtLeast(rate) => assert!(*rate <= MOST, "{outcome:#?}"),
+            Limit::Below(_) => {}
         }
-        // A busy machine is no fault of the search.
-        Limit::Inconclusive(why) => assert!(!why.is_empty()),
-        Limit::Below(_) | Limit::AtLeast(_) => panic!("{outcome:#?}"),
     }
+    panic!("three times in a row too little was found");
 }
 
 #[test]

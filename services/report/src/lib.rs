@@ -15,6 +15,7 @@
 
 mod cell;
 mod colour;
+mod command;
 pub mod compare;
 mod draw;
 mod error;
@@ -34,6 +35,7 @@ mod svg;
 mod units;
 mod write;
 
+pub use command::command_line;
 pub use error::Error;
 pub use model::{
     Axis, Cell, Chart, Column, Form, Interval, IntervalLog, Machine, Point, Report, Row, Run, SCHEMA, Scale, Series,

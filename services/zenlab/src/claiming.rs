@@ -80,7 +80,7 @@ fn attempt(claim: &Claim, args: &Args, lab: &Lab) -> Result<(), Failure> {
     output::say(claim.experiment);
     let prediction = predict(claim, args);
     let how = How {
-        command: format!("zenlab claim {} --seed {}", claim.name, args.seed),
+        command: format!("zenlab claim {} --seed {} --pace {}", claim.name, args.seed, args.pace),
         seed: args.seed,
         pace: args.pace,
         label: args.label.clone(),

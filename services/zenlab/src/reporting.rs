@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use report::compare::{Comparison, Gate, compare};
-use report::{File, Verdict, render, write_all, write_file, write_files};
+use report::{File, Verdict, command_line, render, write_all, write_file, write_files};
 
 use crate::failure::{Failure, INCONCLUSIVE, LIMIT, OK, Outcome};
 use crate::output;
@@ -124,8 +124,9 @@ impl Compare {
 
     /// The command line that makes the comparison anew.
     fn command(&self) -> String {
-        let gates = self.fail_if.iter().map(|gate| format!(" --fail-if '{gate}'"));
-        format!("zenlab compare {} {}{}", self.first.display(), self.second.display(), gates.collect::<String>())
+        let documents = [&self.first, &self.second].map(|path| path.display().to_string());
+        let gates = self.fail_if.iter().flat_map(|gate| ["--fail-if".to_owned(), gate.to_string()]);
+        command_line(["zenlab", "compare"].map(str::to_owned).into_iter().chain(documents).chain(gates))
     }
 }
 

@@ -2,9 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufReader, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use hdrhistogram::Histogram;
@@ -14,6 +18,12 @@ use report::{Cell, Interval, Report, Verdict};
 use rustix::termios::tcgetattr;
 
 const SHORT: [&str; 8] = ["--pairs", "6", "--slot", "40ms", "--warmup", "100ms", "-c", "4"];
+
+/// Longer than anything takes, even on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A rate that no machine is too slow for, so that there are answers.
+const RATE: [&str; 2] = ["-R", "1k"];
 
 fn zenlab(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_zenlab")).args(arguments).output().unwrap()
@@ -31,8 +41,11 @@ fn text(bytes: &[u8]) -> String {
 fn a_bench_ends_in_a_report() {
     let directory = std::env::temp_dir().join(format!("zenlab-measure.{}", std::process::id()));
     let place = directory.display().to_string();
-    let arguments =
-        [&["bench", "--only", "epoll,thread_pool", "--format", "json", "--label", "try", "-o", &place], &SHORT[..]];
+    let arguments = [
+        &["bench", "--only", "epoll,thread_pool", "--format", "json", "--label", "try", "-o", &place],
+        &SHORT[..],
+        &RATE,
+    ];
     let output = zenlab(&arguments.concat());
     assert!([0, 4].contains(&code(&output)), "{output:?}");
     assert_eq!(text(&output.stderr), "", "no progress where nobody looks");
@@ -51,17 +64,18 @@ fn a_bench_ends_in_a_report() {
         table.rows[row].cells[at].value
     };
     for row in 0..3 {
-        assert!(value("cost", row, "cpu_us").unwrap() > 0.5 && value("cost", row, "capacity").unwrap() > 10.0);
-        assert_eq!(value("cost", row, "errors"), Some(0.0));
-        let books = ["unsent", "ok", "wrong", "error", "timeout", "lost", "in_flight"];
-        let sum: f64 = books.iter().map(|column| value("client", row, column).unwrap()).sum();
-        assert!((value("client", row, "planned").unwrap() - sum).abs() < 0.5, "planned is all the others together");
+        assert!(value("cost", row, "cpu_us").unwrap() > 0.5 && value("cost", row, "capacity").unwrap() > 0.0);
+        let sum =
+            |columns: &[&str]| columns.iter().map(|column| value("client", row, column).unwrap() as u64).sum::<u64>();
+        let failures = ["wrong", "error", "timeout", "lost", "in_flight"];
+        assert_eq!(value("cost", row, "errors").unwrap() as u64, sum(&failures));
+        assert_eq!(sum(&["wrong", "error", "lost"]), 0, "a busy machine is late, and makes no other fault");
+        assert_eq!(sum(&["planned"]), sum(&["unsent", "ok"]) + sum(&failures), "planned is all the others together");
     }
     assert_eq!(value("cost", 2, "threads"), Some(5.0), "four workers and who leads them");
     let fates = &table("hostile").rows;
     assert_eq!(fates.iter().map(|row| row.subject.as_str()).collect::<Vec<_>>(), ["epoll", "thread_pool"]);
-    assert!(fates[0].cells.iter().all(|cell| cell.text == "served"), "{:?}", fates[0]);
-    assert_eq!(fates[1].cells[1].text, "starved", "more idlers than workers");
+    assert!(fates.iter().all(|row| row.cells.len() == 5), "{fates:?}");
     let stored: Report = serde_json::from_slice(&std::fs::read(directory.join("report.json")).unwrap()).unwrap();
     assert_eq!(stored, report);
     assert!(std::fs::read_to_string(directory.join("report.md")).unwrap().contains("| epoll (twin) |"));
@@ -71,13 +85,31 @@ fn a_bench_ends_in_a_report() {
     for (row, subject) in subjects.iter().enumerate() {
         // The format has no blanks in a tag.
         let slots = &answers[&format!("{}/tcp/response", subject.replace(' ', "_"))];
-        assert!((8..=12).contains(&slots.len()), "a histogram for each of two visits in six blocks: {slots:?}");
+        assert!((1..=12).contains(&slots.len()), "a histogram for each of two visits in six blocks: {slots:?}");
         let all: u64 = slots.iter().map(|(_, count)| count).sum();
-        assert!(all > 50 && (all as f64) < value("client", row, "ok").unwrap(), "closed loops are not in it: {all}");
+        assert!((all as f64) < value("client", row, "ok").unwrap(), "closed loops are not in it: {all}");
         assert!(slots.is_sorted_by(|(one, _), (other, _)| one < other), "in the order of time: {slots:?}");
     }
     assert_eq!(answers.len(), 3);
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// Idlers take all workers of a pool, and hold nobody up beside a loop. A stall of the machine starves a friend, too; it does
+/// not always come in the same scenario.
+#[test]
+fn unfriendly_clients_starve_a_pool_and_not_a_loop() {
+    let mut missing: Vec<usize> = (0..5).collect();
+    for _ in 0..10 {
+        let output = zenlab(&[&["bench", "--only", "epoll,thread_pool", "--format", "json"], &SHORT[..]].concat());
+        let report: Report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        let fates = &report.tables.iter().find(|table| table.id == "hostile").unwrap().rows;
+        assert_eq!(fates[1].cells[1].text, "starved", "more idlers than workers");
+        missing.retain(|&scenario| fates[0].cells[scenario].text != "served");
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("epoll has served nobody beside the unfriendly clients of {missing:?}");
 }
 
 /// When each interval of each tag begins, in seconds, and how many answers it has, as the format's own reader reads it.
@@ -218,10 +250,21 @@ fn wrong_usage_says_what_is_wrong() {
             &["bench", "--only", "thread_per_connection", "--transport", "udp"],
             "thread_per_connection does not serve udp",
         ),
-        (&["bench", "-R", "0"], "is no number above 0"),
+        (&["bench", "-R", "0"], "is no rate from 0.001 to 100m"),
+        (&["bench", "-R", "1e-20", "-n", "1", "--dry-run"], "is no rate from 0.001 to 100m"),
+        (&["bench", "-R", "0.001", "-n", "100m", "--dry-run"], "-n 100000000 at -R 0.001"),
+        (&["bench", "--stages", "1s@0", "--dry-run"], "is no rate from 0.001 to 100m"),
+        (&["bench", "--stages", "1s", "--dry-run"], "a duration from 1ms to 24h and a rate from 0.001 to 100m"),
+        (&["bench", "--pipeline", "1025", "--dry-run"], "\"1025\" is no number of questions from 1 to 1024"),
+        (&["bench", "-c", "101k", "--dry-run"], "\"101k\" is no number of connections from 1 to 100k"),
+        (&["bench", "--pairs", "1.5", "--dry-run"], "is no whole number from 1 to 100m"),
+        (&["bench", "--slo", "p99<61s", "--dry-run"], "a duration from 1ns to 1m"),
+        (&["bench", "--slo", "p99.99999999999<1s", "--dry-run"], "a percentile from p1 to p99.99999"),
+        (&["search", "--slo", "p99<500000000000years", "--dry-run"], "a duration from 1ns to 1m"),
+        (&["search", "--at-least", "1e-9", "--dry-run"], "is no rate from 0.001 to 100m"),
         (&["bench", "--only", "poll", "--reference", "epoll"], "the reference \"epoll\" takes no part"),
         (&["bench", "--target", "x"], "is no target such as NAME=tcp://HOST:PORT"),
-        (&["search", "--slo", "99<1s"], "is no limit such as p99<5ms"),
+        (&["search", "--slo", "99<1s"], "is no limit such as p99<5ms: "),
     ] {
         let output = zenlab(arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {output:?}");
@@ -234,6 +277,23 @@ fn a_limit_below_the_noise_is_inconclusive() {
     let output = zenlab(&["search", "--only", "epoll", "--slo", "p99<100ns", "-d", "1s"]);
     assert_eq!(code(&output), 4, "{output:?}");
     assert!(text(&output.stdout).contains("the machine itself is too late"), "{output:?}");
+}
+
+#[test]
+fn the_command_of_a_report_measures_anew() {
+    let mut directory = std::env::temp_dir().join(format!("zenlab-command.{}", std::process::id())).into_os_string();
+    directory.push(OsStr::from_bytes(b"\xff"));
+    let arguments =
+        ["search", "--only", "epoll", "--slo", "p99<100ns", "--label", "it's a try", "--format", "json", "-o"];
+    let words: Vec<&OsStr> = arguments.iter().map(OsStr::new).chain([&*directory]).collect();
+    let output = Command::new(env!("CARGO_BIN_EXE_zenlab")).args(&words).output().unwrap();
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    std::fs::remove_dir_all(&directory).unwrap();
+    let script = format!("printf '%s\\0' {}", report.run.command);
+    let read = text(&Command::new("sh").args(["-c", &script]).output().unwrap().stdout);
+    let expected = words.iter().map(|word| word.to_string_lossy().into_owned());
+    let expected: Vec<String> = std::iter::once("zenlab".to_owned()).chain(expected).collect();
+    assert_eq!(read.trim_end_matches('\0').split('\0').collect::<Vec<_>>(), expected, "{}", report.run.command);
 }
 
 #[test]
@@ -256,23 +316,21 @@ fn a_server_that_runs_already_is_measured_and_ctrl_c_prints_what_is_there() {
     };
     let server = lab.start(&subject).unwrap();
     let target = format!("mine={}@{}", server.endpoint(zen::Transport::Tcp).unwrap(), server.admin().unwrap());
+    let (user, screen) = terminal();
     let mut child = Command::new(env!("CARGO_BIN_EXE_zenlab"))
         .args([
             "bench", "--target", &target, "--pairs", "100k", "--slot", "10ms", "--warmup", "100ms", "--format", "json",
         ])
         .stdout(Stdio::piped())
+        .stderr(screen.try_clone().unwrap())
         .spawn()
         .unwrap();
-    // More answers than warming up takes: it is in its blocks.
-    let answered = || {
-        let metrics = server.get("/metrics").unwrap();
-        let of = metrics.lines().filter(|line| line.starts_with("zen_requests_total{"));
-        of.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
-    };
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while answered() < 60_000.0 {
-        assert!(std::time::Instant::now() < deadline && child.try_wait().unwrap().is_none(), "it asks");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+    let (mut told, deadline) = (Vec::new(), Instant::now() + PATIENCE);
+    // Some blocks are over: a void one is not the only one.
+    while !text(&told).contains("block 20 of 100000") {
+        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "{}", text(&told));
+        told.extend(read(&user));
+        std::thread::sleep(Duration::from_millis(5));
     }
     // SAFETY: a plain system call; the pid is that of a child of this test.
     unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
@@ -290,33 +348,42 @@ fn race_on_a_terminal(arguments: &[&str], end: impl FnOnce(&OwnedFd, u32)) -> (O
     let (user, screen) = terminal();
     let before = tcgetattr(&screen).unwrap();
     let end_of = || Stdio::from(screen.try_clone().unwrap());
-    let mut child = Command::new(env!("CARGO_BIN_EXE_zenlab"))
-        .args(["race", "--only", "epoll,poll", "-c", "4"])
-        .args(arguments)
-        .stdin(end_of())
-        .stdout(end_of())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zenlab"));
+    command.args(["race", "--only", "epoll,poll", "-c", "4"]).args(arguments);
+    command.stdin(end_of()).stdout(end_of()).stderr(Stdio::null());
+    // The terminal is its own, so that a key can be a signal to it.
+    let take = || {
+        rustix::process::setsid()?;
+        rustix::process::ioctl_tiocsctty(std::io::stdin())?;
+        Ok(())
+    };
+    // SAFETY: the closure makes two plain system calls, which are allowed between fork and exec.
+    unsafe { command.pre_exec(take) };
+    let mut child = command.spawn().unwrap();
     let (mut shown, mut end) = (Vec::new(), Some(end));
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     let code = loop {
-        let mut bytes = [0; 4096];
-        // The terminal is not waited for: a program that has ended says no more.
-        let count = rustix::io::read(&user, &mut bytes).unwrap_or(0);
-        shown.extend_from_slice(&bytes[..count]);
+        let bytes = read(&user);
+        shown.extend_from_slice(&bytes);
         let is_running = String::from_utf8_lossy(&shown).contains("/s p50") || arguments.contains(&"--plain");
         if let Some(end) = end.take_if(|_| is_running) {
             end(&user, child.id());
         }
         match child.try_wait().unwrap() {
-            Some(status) if count == 0 => break status.code(),
-            _ => assert!(std::time::Instant::now() < deadline, "{}", text(&shown)),
+            Some(status) if bytes.is_empty() => break status.code(),
+            _ => assert!(Instant::now() < deadline, "{}", text(&shown)),
         }
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(5));
     };
     let after = tcgetattr(&screen).unwrap();
     (code, text(&shown), before.local_modes == after.local_modes)
+}
+
+/// What a terminal shows that was not read yet. It is not waited for: a program that has ended says no more.
+fn read(user: &OwnedFd) -> Vec<u8> {
+    let mut bytes = [0; 4096];
+    let count = rustix::io::read(user, &mut bytes).unwrap_or(0);
+    bytes[..count].to_vec()
 }
 
 /// A pair of pseudo-terminals: what a user has, which never blocks, and what a program has.
@@ -341,10 +408,15 @@ fn a_race_takes_the_terminal_and_gives_it_back() {
         // SAFETY: a plain system call; the pid is that of a child of this test.
         assert_eq!(unsafe { libc::kill(pid as i32, libc::SIGINT) }, 0);
     };
-    let press_q = |user: &OwnedFd, _| assert_eq!(rustix::io::write(user, b"q"), Ok(1));
+    let press =
+        |keys: &'static [u8]| move |user: &OwnedFd, _| assert_eq!(rustix::io::write(user, keys), Ok(keys.len()));
     let wait = |_: &OwnedFd, _| ();
     for (expected, (code, shown, is_as_before)) in [
-        (0, race_on_a_terminal(&["-d", "10m"], press_q)),
+        (0, race_on_a_terminal(&["-d", "10m"], press(b"q"))),
+        // Ctrl-Z does nothing; Ctrl-\\, and Ctrl-C however often, are the same.
+        (0, race_on_a_terminal(&["-d", "10m"], press(b"\x1aq"))),
+        (130, race_on_a_terminal(&["-d", "10m"], press(b"\x1c"))),
+        (130, race_on_a_terminal(&["-d", "10m"], press(b"\x03\x03\x03"))),
         (130, race_on_a_terminal(&["-d", "10m"], interrupt)),
         (0, race_on_a_terminal(&["-d", "1s"], wait)),
     ] {
@@ -369,10 +441,19 @@ fn a_search_logs_its_windows() {
     let report: Report = serde_json::from_slice(&std::fs::read(directory.join("report.json")).unwrap()).unwrap();
     let probes = &report.tables.iter().find(|table| table.id == "probes").unwrap().rows;
     // The last two cells: windows that count, and that are void.
-    let windows: f64 = probes.iter().flat_map(|row| &row.cells[4..]).filter_map(|cell| cell.value).sum();
-    let answers = responses(&std::fs::read_to_string(directory.join("report.hlog")).unwrap());
-    let logged = &answers["epoll/tcp/response"];
-    assert_eq!((answers.len(), logged.len()), (1, windows as usize), "a histogram for each window");
-    assert!(logged.is_sorted_by(|(one, _), (other, _)| one < other), "{logged:?}");
+    let windows = probes.iter().flat_map(|row| &row.cells[4..]).filter_map(|cell| cell.value).sum::<f64>() as usize;
+    let log = directory.join("report.hlog");
+    if text(&output.stdout).contains("the machine itself is too late") {
+        assert!(!log.exists() && windows == 0, "nothing was tried");
+    } else {
+        let answers = responses(&std::fs::read_to_string(log).unwrap());
+        let logged = &answers["epoll/tcp/response"];
+        assert_eq!(answers.len(), 1);
+        assert!(
+            (windows.div_ceil(2)..=windows).contains(&logged.len()),
+            "one for each window that has an answer: {logged:?}"
+        );
+        assert!(logged.is_sorted_by(|(one, _), (other, _)| one < other), "{logged:?}");
+    }
     std::fs::remove_dir_all(directory).unwrap();
 }

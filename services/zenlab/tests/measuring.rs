@@ -4,10 +4,19 @@
 use std::path::Path;
 use std::time::Duration;
 
-use bench::{Crowd, Lab, Life, Options, Pace, Subject};
+use bench::{Crowd, Lab, Life, Options, Pace, Slot, Subject};
 use zen::Transport;
 
 const SLOT: Duration = Duration::from_millis(100);
+
+/// Clients that wait longer than a busy machine stalls: what fails then is the server's fault.
+const PATIENT: Options = Options {
+    depth: 1,
+    life: Life::Held,
+    patience: Duration::from_secs(30),
+    drain: Duration::from_secs(30),
+    stop: None,
+};
 
 fn subject(architecture: &str, transports: &[Transport], settings: &[&str]) -> Subject {
     Subject {
@@ -22,18 +31,30 @@ fn lab() -> Lab {
     Lab::open(Path::new(env!("CARGO_BIN_EXE_zenlab")), false).unwrap()
 }
 
+/// Slots until there are some answers.
+fn served(crowd: &mut Crowd, pace: Pace) -> Slot {
+    let mut all = Slot::default();
+    for _ in 0..100 {
+        let slot = crowd.slot(SLOT, pace).unwrap();
+        assert!(slot.balances(), "{slot:?}");
+        all.add(&slot);
+        if all.ok > 10 {
+            return all;
+        }
+    }
+    panic!("{pace:?}: {all:?}");
+}
+
 #[test]
 fn every_transport_is_measured() {
     let lab = lab();
-    let server = lab.start(&subject("epoll", &Transport::ALL, &[])).unwrap();
+    let server = lab.start(&subject("epoll", &Transport::ALL, &["idle_timeout=1h"])).unwrap();
     for transport in Transport::ALL {
         let endpoint = server.endpoint(transport).unwrap();
         let before = server.usage(transport).unwrap();
-        let mut crowd = Crowd::connect(endpoint, 8, Options::default()).unwrap();
+        let mut crowd = Crowd::connect(endpoint, 8, PATIENT).unwrap();
         for pace in [Pace::Closed, Pace::even(2000.0)] {
-            let slot = crowd.slot(SLOT, pace).unwrap();
-            assert!(slot.balances(), "{slot:?}");
-            assert!(slot.ok > 10 && slot.failed() == 0, "{transport} {pace:?}: {slot:?}");
+            assert_eq!(served(&mut crowd, pace).failed(), 0, "{transport} {pace:?}");
         }
         let used = server.usage(transport).unwrap().since(&before);
         assert!(used.cpu_ns > 0 && used.switches > 0, "{transport}: {used:?}");
@@ -46,15 +67,15 @@ fn every_transport_is_measured() {
 fn processes_and_threads_are_found_and_their_work_is_counted() {
     let lab = lab();
     for (architecture, setting, processes, threads) in [
-        ("prefork", &["workers=3"][..], 4, 4),
-        ("thread_pool", &["workers=3"], 1, 3),
-        ("fork_per_connection", &[], 4, 4),
+        ("prefork", &["idle_timeout=1h", "workers=3"][..], 4, 4),
+        ("thread_pool", &["idle_timeout=1h", "workers=3"], 1, 3),
+        ("fork_per_connection", &["idle_timeout=1h"], 4, 4),
     ] {
         let server = lab.start(&subject(architecture, &[Transport::Tcp], setting)).unwrap();
-        let mut crowd = Crowd::connect(server.endpoint(Transport::Tcp).unwrap(), 3, Options::default()).unwrap();
-        crowd.slot(SLOT, Pace::Closed).unwrap();
+        let mut crowd = Crowd::connect(server.endpoint(Transport::Tcp).unwrap(), 3, PATIENT).unwrap();
+        served(&mut crowd, Pace::Closed);
         let before = server.usage(Transport::Tcp).unwrap();
-        let slot = crowd.slot(SLOT, Pace::Closed).unwrap();
+        let slot = served(&mut crowd, Pace::Closed);
         let used = server.usage(Transport::Tcp).unwrap().since(&before);
         let facts = server.facts(Transport::Tcp).unwrap();
         assert!(facts.processes >= processes && facts.threads >= threads, "{architecture}: {facts:?}");
@@ -66,14 +87,14 @@ fn processes_and_threads_are_found_and_their_work_is_counted() {
 #[test]
 fn conversations_of_every_kind_of_end_are_served() {
     let lab = lab();
-    let server = lab.start(&subject("single_threaded", &[Transport::Tcp, Transport::Unix], &[])).unwrap();
+    let server =
+        lab.start(&subject("single_threaded", &[Transport::Tcp, Transport::Unix], &["idle_timeout=1h"])).unwrap();
     for transport in [Transport::Tcp, Transport::Unix] {
         for reset in [false, true] {
             let life = Life::Conversations { questions: 3, reset };
-            let options = Options { life, ..Options::default() };
+            let options = Options { life, ..PATIENT };
             let mut crowd = Crowd::connect(server.endpoint(transport).unwrap(), 4, options).unwrap();
-            let slot = crowd.slot(SLOT, Pace::Closed).unwrap();
-            assert!(slot.balances() && slot.failed() == 0 && slot.ok > 10, "{transport} {reset}: {slot:?}");
+            assert_eq!(served(&mut crowd, Pace::Closed).failed(), 0, "{transport} {reset}");
         }
     }
 }
@@ -107,9 +128,13 @@ fn ten_thousand_silent_connections_are_light() {
         line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
     };
     let before = memory();
-    let idle = Crowd::connect(server.endpoint(Transport::Tcp).unwrap(), most, Options::default()).unwrap();
-    assert_eq!(idle.len(), most);
-    assert!(memory() - before < 100_000, "{} kB for {most} connections", memory() - before);
+    // In crowds: each has a time of its own to connect.
+    let connect = |count| Crowd::connect(server.endpoint(Transport::Tcp).unwrap(), count, PATIENT).unwrap();
+    let crowds: Vec<Crowd> = (0..10).map(|_| connect(most / 10)).collect();
+    assert_eq!(crowds.iter().map(Crowd::len).sum::<usize>(), most / 10 * 10);
+    // What the tests beside this one hold is little; they may also have let some go.
+    let more = memory().saturating_sub(before);
+    assert!(more < 100_000, "{more} kB for {most} connections");
 }
 
 static STOP: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);

@@ -149,6 +149,12 @@ fn a_comparison_is_shown_in_every_form() {
     assert_eq!(document["charts"][0]["form"], "forest");
     let command = document["run"]["command"].as_str().unwrap();
     assert_eq!(command, format!("zenlab compare {sample} {much}"));
+    let odd = directory.0.join("it's slow.json").display().to_string();
+    fs::rename(&much, &odd).unwrap();
+    let gated = ["compare", &sample, &odd, "--fail-if", "cpu>1.6", "--format", "json"];
+    let document: Value = serde_json::from_slice(&passes(&gated)).unwrap();
+    let quoted = odd.replace('\'', r"'\''");
+    assert_eq!(document["run"]["command"], format!("zenlab compare {sample} '{quoted}' --fail-if 'cpu>1.6'"));
 }
 
 #[test]

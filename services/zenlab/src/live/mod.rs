@@ -5,5 +5,5 @@ mod stage;
 mod watch;
 
 pub use screen::{Screen, width};
-pub use stage::Stage;
+pub use stage::{CTRL_BACKSLASH, CTRL_C, Stage};
 pub use watch::{Line, Sight, Watch};

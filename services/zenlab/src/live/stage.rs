@@ -1,4 +1,5 @@
-//! The whole terminal for a while: what stood there before is there again afterwards, whatever happens in between.
+//! The whole terminal for a while: what stood there before is there again afterwards, whatever key is pressed and whatever fails
+//! in between. Only a signal from elsewhere that ends the program at once leaves the terminal as it is.
 
 use std::io::{self, Write};
 use std::panic;
@@ -17,6 +18,12 @@ const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 /// Back to the cursor and the screen that were there.
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
+/// The key that is Ctrl-C elsewhere, as long as no signal is made of it.
+pub const CTRL_C: u8 = 0x03;
+
+/// The same for Ctrl-\, which otherwise ends a program at once.
+pub const CTRL_BACKSLASH: u8 = 0x1c;
+
 /// The terminal, taken. It is given back when this goes, and before the words of a panic are printed.
 #[derive(Debug)]
 pub struct Stage {
@@ -26,7 +33,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Takes the terminal of standard output; keys are heard without Enter if standard input is one as well.
+    /// Takes the terminal of standard output; keys are heard without Enter if standard input is one as well. No signal is made
+    /// of a key: Ctrl-C, Ctrl-\ and Ctrl-Z would end or stop the program without giving the terminal back.
     ///
     /// # Errors
     /// If the terminal does not do what it is told.
@@ -36,8 +44,7 @@ impl Stage {
         if hears {
             let found = tcgetattr(io::stdin())?;
             let mut wanted = found.clone();
-            // Ctrl-C stays a signal.
-            wanted.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
+            wanted.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
             wanted.special_codes[SpecialCodeIndex::VMIN] = 0;
             wanted.special_codes[SpecialCodeIndex::VTIME] = 0;
             *FOUND.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
@@ -56,11 +63,12 @@ impl Stage {
         let _gone = out.write_all(picture.as_bytes()).and_then(|()| out.flush());
     }
 
-    /// Whether `key` was pressed since this was asked last.
-    pub fn heard(&self, key: u8) -> bool {
-        let mut keys = [0; 64];
+    /// The first of these keys that was pressed since this was asked last.
+    pub fn heard(&self, keys: &[u8]) -> Option<u8> {
+        let mut pressed = [0; 64];
         // Nothing to be read is 0 bytes: the read does not wait.
-        self.hears && rustix::io::read(io::stdin(), &mut keys).is_ok_and(|count| keys[..count].contains(&key))
+        let count = if self.hears { rustix::io::read(io::stdin(), &mut pressed).unwrap_or(0) } else { 0 };
+        pressed[..count].iter().copied().find(|key| keys.contains(key))
     }
 }
 

@@ -121,8 +121,7 @@ impl Baseline {
     /// Compares a run with it. Gives what to tell, and the exit code: 3 for what got worse, 4 if nothing can be judged.
     pub fn judge(&self, report: &Report) -> Result<(Vec<String>, u8), Failure> {
         let name = &self.name;
-        let command = format!("{} --baseline {name}", report.run.command);
-        let comparison = compare(&self.report, report, &command, env!("CARGO_PKG_VERSION"))?;
+        let comparison = compare(&self.report, report, &report.run.command, env!("CARGO_PKG_VERSION"))?;
         let mut lines =
             vec![String::new(), format!("Compared with the baseline {name:?} of {}:", self.report.run.began)];
         lines.extend(comparison.report.findings.iter().map(|finding| format!("- {finding}")));

@@ -7,7 +7,7 @@ use ::bench::bench::{self, Contestant, Outcome, Plan};
 use super::baseline::Baselines;
 use super::field::Field;
 use super::{Output, STOP, begin, command, failed, progress, publish, units};
-use crate::failure::{LIMIT, OK, Outcome as Done};
+use crate::failure::{Failure, LIMIT, OK, Outcome as Done};
 use crate::output;
 
 /// What `bench` is told.
@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(short, long, value_parser = units::time, value_name = "TIME", conflicts_with = "pairs")]
     duration: Option<Duration>,
     /// Questions a second that are offered to each [default: half of what the slowest can do]
-    #[arg(short = 'R', long, alias = "qps", value_parser = units::number, value_name = "N")]
+    #[arg(short = 'R', long, alias = "qps", value_parser = units::rate, value_name = "N")]
     rate: Option<f64>,
     /// Time at the offered rate that each block has for each, in visits of about 20 ms
     #[arg(long, default_value = "100ms", value_parser = units::time, value_name = "TIME")]
@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(short = 'n', long, value_parser = units::count, value_name = "N", requires = "rate", conflicts_with = "slot")]
     questions: Option<usize>,
     /// Questions on the way on each connection, in the closed loop
-    #[arg(long, default_value = "1", value_parser = units::count, value_name = "N")]
+    #[arg(long, default_value = "1", value_parser = units::depth, value_name = "N")]
     pipeline: usize,
     /// How long each is warmed up at most
     #[arg(long, default_value = "1s", value_parser = units::time, value_name = "TIME")]
@@ -73,7 +73,7 @@ pub struct Args {
 /// Measures, and prints the report.
 pub fn run(args: &Args) -> Done {
     let contestants = args.field.contestants()?;
-    let plan = args.plan(&contestants);
+    let plan = args.plan(&contestants)?;
     if args.dry_run {
         output::say_all(&describe(&plan, &contestants));
         return Ok(OK);
@@ -97,14 +97,13 @@ pub fn run(args: &Args) -> Done {
 }
 
 impl Args {
-    fn plan(&self, contestants: &[Contestant]) -> Plan {
+    fn plan(&self, contestants: &[Contestant]) -> Result<Plan, Failure> {
         let names: Vec<&str> = contestants.iter().map(|one| one.subject.name.as_str()).collect();
         let usual = if names.contains(&"epoll") { "epoll" } else { names[0] };
-        let by_count = self.questions.zip(self.rate).map(|(count, rate)| Duration::from_secs_f64(count as f64 / rate));
-        let slot = by_count.unwrap_or(self.slot);
+        let slot = self.slot()?;
         let block = block(slot, contestants);
         let pairs = self.duration.map_or(self.pairs, |all| (all.as_secs_f64() / block.as_secs_f64()).ceil() as usize);
-        Plan {
+        Ok(Plan {
             transport: self.field.transport,
             connections: self.field.connections,
             rate: self.rate,
@@ -118,7 +117,17 @@ impl Args {
             stages: self.stages.clone(),
             hostile: !self.friendly,
             stop: &STOP,
+        })
+    }
+
+    /// The time at the offered rate: as it was said, or as long as the questions take.
+    fn slot(&self) -> Result<Duration, Failure> {
+        let Some((count, rate)) = self.questions.zip(self.rate) else { return Ok(self.slot) };
+        let slot = Duration::from_secs_f64(count as f64 / rate);
+        if units::TIMES.contains(&slot) {
+            return Ok(slot);
         }
+        Err(Failure::usage(format!("-n {count} at -R {rate} takes {slot:?}, and a slot takes 1ms to 24h")))
     }
 
     fn keeps_limit(&self, outcome: &Outcome) -> bool {

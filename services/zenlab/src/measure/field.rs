@@ -24,7 +24,7 @@ pub struct Field {
     #[arg(long, default_value = "tcp", value_name = "NAME")]
     pub transport: Transport,
     /// Connections, for servers that serve so many at once
-    #[arg(short, long, default_value = "16", value_parser = super::units::count, value_name = "N")]
+    #[arg(short, long, default_value = "16", value_parser = super::units::connections, value_name = "N")]
     pub connections: usize,
     /// A setting for every server that is started, such as trace_one_in=0
     #[arg(long, value_name = "KEY=VALUE")]

@@ -9,6 +9,7 @@ mod show;
 mod track;
 pub mod units;
 
+use std::iter;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::bench::{Lab, Session};
@@ -76,8 +77,8 @@ fn begin(seed: u64) -> Session {
 
 /// The command line that measures anew.
 fn command() -> String {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    format!("zenlab {}", arguments.join(" "))
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    report::command_line(iter::once("zenlab".to_owned()).chain(words))
 }
 
 /// Tells how far a run is, on standard error, if a person may be looking at it.

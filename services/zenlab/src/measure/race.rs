@@ -10,11 +10,14 @@ use super::field::Field;
 use super::track::Track;
 use super::{STOP, failed, progress, units, watch_for_stop};
 use crate::failure::{INTERRUPTED, OK, Outcome as Done};
-use crate::live::Stage;
+use crate::live::{CTRL_BACKSLASH, CTRL_C, Stage};
 use crate::output;
 
 /// How often there is a line for each, where nobody sees the lanes.
 const PACE: Duration = Duration::from_secs(1);
+
+/// The key that ends a race, and is no interruption.
+const QUIT: u8 = b'q';
 
 /// What `race` is told.
 ///
@@ -103,13 +106,16 @@ impl View {
                     // A terminal that cannot be taken shows the result only.
                     *stage = Stage::take().ok();
                 }
-                let Some(stage) = stage else { return };
-                if stage.heard(b'q') {
-                    self.has_quit = true;
+                let Some(on) = stage else { return };
+                if let Some(key) = on.heard(&[QUIT, CTRL_C, CTRL_BACKSLASH]) {
+                    self.has_quit = key == QUIT;
                     STOP.store(true, Ordering::Relaxed);
+                    // Given back at once: whoever has no patience with the end has a Ctrl-C that is a signal again.
+                    self.mode = Mode::Nothing;
+                    return;
                 }
                 let (gone, all) = (begun.elapsed().as_secs_f64(), self.duration.as_secs_f64());
-                stage.draw(&self.track.picture(&format!("{gone:.1} s of {all:.1} s · q or Ctrl-C ends the race")));
+                on.draw(&self.track.picture(&format!("{gone:.1} s of {all:.1} s · q or Ctrl-C ends the race")));
             }
             Mode::Lines(last) if last.elapsed() >= PACE => {
                 *last = Instant::now();

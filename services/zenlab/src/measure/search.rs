@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(short, long, default_value = "40s", value_parser = units::time, value_name = "TIME")]
     duration: Duration,
     /// Fail if a server cannot do so much
-    #[arg(long, value_parser = units::number, value_name = "RATE")]
+    #[arg(long, value_parser = units::rate, value_name = "RATE")]
     at_least: Option<f64>,
     /// What orders and arrivals follow from
     #[arg(long, default_value_t = 1, value_name = "N")]

@@ -94,7 +94,7 @@ struct Start {
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     targets: Vec<String>,
     /// Questions a second for each target
-    #[arg(short = 'R', long, value_parser = units::number)]
+    #[arg(short = 'R', long, value_parser = units::rate)]
     rate: Option<f64>,
     /// How long, such as 20s
     #[arg(short, long, value_name = "TIME", value_parser = units::time)]
