@@ -330,7 +330,7 @@ impl EndpointPage {
     /// The slot of worker `index`, which counts as used from now on.
     ///
     /// # Panics
-    /// If `index` is not below [`MAX_SLOTS`]; the ranges of `workers` and `max_connections` see to that.
+    /// If `index` is not below [`MAX_SLOTS`]: `workers` is, by its range, and so is a [seat](Self::take_seat).
     pub fn slot(&self, index: usize) -> &Slot {
         self.high_water.fetch_max(index as u32 + 1, Ordering::AcqRel);
         &self.slots[index]
