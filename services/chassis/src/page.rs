@@ -9,6 +9,7 @@
 //! - [`Settings`] and [`Orders`]: the control plane;
 //! - everything else: the supervisor, unless a field says otherwise.
 
+mod buckets;
 mod count;
 mod faults;
 mod journal;
@@ -20,6 +21,7 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+pub use buckets::Buckets;
 pub use count::{Counter, DURATION_BOUNDS, Gauge, Histogram, Usage};
 pub use faults::{Fault, Faults, Target};
 pub use journal::{EVENT_BYTES, Entry, Journal, KEPT};
@@ -64,6 +66,8 @@ pub struct Page {
     pub control_ended: Usage,
     /// What has happened last. Any process adds to it.
     pub journal: Journal,
+    /// What is left of `udp_replies_per_prefix`. Any worker takes from it.
+    pub replies: Buckets,
     /// One area for each endpoint.
     endpoints: [EndpointPage; MAX_ENDPOINTS],
 }

@@ -111,6 +111,7 @@ fn defaults(architecture: &Architecture, otlp_endpoint: String) -> Layers {
         one("answer_work", "block".into()),
         one("trace_one_in", "1024".into()),
         one("drain_timeout", "10s".into()),
+        one("udp_replies_per_prefix", "0".into()),
         one("log_filter", "info".into()),
         none("listen"),
         one("backlog", "4096".into()),

@@ -108,6 +108,7 @@ fn a_wrong_flag_is_named_with_its_value_its_place_and_what_is_allowed() {
         ("trace_one_in=1000001", &["`trace_one_in`", "0..=1000000"]),
         ("drain_timeout=500ms", &["`drain_timeout`", "1s..=1m"]),
         ("drain_timeout=2m", &["`drain_timeout`", "1s..=1m"]),
+        ("udp_replies_per_prefix=1000001", &["`udp_replies_per_prefix`", "0..=1000000"]),
         ("log_filter=verbose", &["`log_filter`", "error, warn, info, debug, trace"]),
         ("backlog=0", &["`backlog`", "1..=65535"]),
         ("backlog=65536", &["`backlog`", "1..=65535"]),
