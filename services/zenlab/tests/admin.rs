@@ -339,7 +339,7 @@ fn the_program_tells_of_events() {
     let server = Server::start_on("epoll", &["tcp"], &["idle_timeout=7s"]);
     server.set("idle_timeout", json!("9s"));
     let tell = |more: &[&str]| {
-        let output = Command::new(support::ZENLAB).args(["events", &server.admin]).args(more).output().unwrap();
+        let output = Command::new(ZENLAB).args(["events", &server.admin]).args(more).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };

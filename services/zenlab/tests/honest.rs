@@ -79,11 +79,10 @@ fn streams(name: &str) -> Option<Proof> {
 fn datagrams(name: &str) -> Option<Proof> {
     let must: &[Set] = match name {
         "single_threaded" | "thread_pool" | "worker_queue" | "prefork" => &[RECEIVE, SEND],
-        "socketserver" => &[RECEIVE, SEND, POLL],
         "socketserver_threading" => &[RECEIVE, SEND, POLL, THREAD],
         "socketserver_forking" => &[RECEIVE, SEND, POLL, PROCESS],
         "select" => &[RECEIVE, SEND, &["select", "pselect6"]],
-        "poll" => &[RECEIVE, SEND, POLL],
+        "poll" | "socketserver" => &[RECEIVE, SEND, POLL],
         "epoll" | "callbacks" | "coroutines" | "tokio_current_thread" | "tokio_multi_thread" => &[RECEIVE, SEND, EPOLL],
         "epoll_sharded" => &[&["recvmmsg"], &["sendmmsg"], EPOLL],
         "io_uring" => &[&["io_uring_enter"]],
