@@ -78,7 +78,7 @@ impl Bound {
 }
 
 /// What a client costs at the least, in bytes: its socket (about 5 KiB in the kernel), and what a thread (a stack at either
-/// side of the kernel) or a process (page tables as well) of its own takes beside. Measured; see `docs/claims/threads`.
+/// side of the kernel) or a process (page tables as well) of its own takes beside. Measured: `docs/claims/threads`, `docs/bench`.
 const fn least_memory(capacity: Capacity) -> u64 {
     match capacity {
         Capacity::PerWorker | Capacity::Connections(_) => 4 << 10,
