@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use bare::{Bare, POOL, STREAMS, WITH_TIMEOUTS, listen_at};
 use chassis::page::LiveValue;
 use chassis::settings::{Source, Start};
-use chassis::{Architecture, Capacity, IoUring, Workers};
+use chassis::{Architecture, IoUring, Workers};
 use rustix::process::{Pid, Signal};
 
 /// How long one turn of load is.
@@ -77,10 +77,7 @@ fn run(mut arguments: Vec<String>) -> io::Result<()> {
 
 /// How many clients are served at once: a closed loop would wait for the others for ever.
 fn most(architecture: &Architecture) -> usize {
-    match architecture.capacity {
-        Capacity::PerWorker => workers(architecture),
-        Capacity::Connections(most) => most,
-    }
+    architecture.capacity.connections().unwrap_or_else(|| workers(architecture))
 }
 
 fn workers(architecture: &Architecture) -> usize {

@@ -20,7 +20,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
     stream: Some(serve_clients),
     datagram: None,
     workers: Workers::Ignored("each client has a process of its own"),
-    capacity: Capacity::Connections(512),
+    capacity: Capacity::Processes(512),
 };
 
 /// A child with the slot of its client.

@@ -27,7 +27,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
         server.on_service_actions(Requested::goes_on).serve_forever(TICK)
     }),
     workers: Workers::Ignored("each request has a process of its own"),
-    capacity: Capacity::Connections(CHILDREN),
+    capacity: Capacity::Processes(CHILDREN),
 };
 
 /// How many processes there may be: as many as clients may be served.

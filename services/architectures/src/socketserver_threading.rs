@@ -27,5 +27,5 @@ pub const ARCHITECTURE: Architecture = Architecture {
         server.on_service_actions(Requested::goes_on).serve_forever(TICK)
     }),
     workers: Workers::Ignored("each request has a thread of its own"),
-    capacity: Capacity::Connections(2000),
+    capacity: Capacity::Threads(2000),
 };

@@ -20,7 +20,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
     stream: Some(serve_clients),
     datagram: None,
     workers: Workers::Ignored("each client has a thread of its own"),
-    capacity: Capacity::Connections(2000),
+    capacity: Capacity::Threads(2000),
 };
 
 /// A conversation needs little of it, and there are thousands. Only what is touched takes memory.

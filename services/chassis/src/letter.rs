@@ -10,7 +10,7 @@ use zen::datagram::{Dropped as Unanswered, Verdict, judge};
 use zen::{Dialogue, QUESTIONS, Said, error};
 
 use crate::desk::{self, Desk};
-use crate::page::{Dropped, Slot, Target};
+use crate::page::{Dropped, Slot, Target, monotonic_ns};
 use crate::settings::AnswerWork;
 use crate::socket::{DatagramSocket, Received};
 use crate::talk::{Wants, spin_until};
@@ -81,17 +81,23 @@ impl Letter {
         slot.received_bytes.add(bytes.len() as u64);
         // One datagram is a whole conversation.
         desk.contain(|| desk.endpoint.faults.strike(Target::Conversation))?;
-        let (dialogue, delay, work) =
-            desk.page.settings.choose(|live| (live.dialogue, live.answer_delay, live.answer_work));
+        let (dialogue, delay, work, most_replies) = desk
+            .page
+            .settings
+            .choose(|live| (live.dialogue, live.answer_delay, live.answer_work, live.udp_replies_per_prefix));
         let truncated = truncated || bytes.len() > desk.page.settings.max_question();
-        let port = from.as_socket().map(|from: SocketAddr| from.port());
-        let (reply, said) = match judge(dialogue, bytes, truncated, port) {
+        let source = from.as_socket();
+        let (reply, said) = match judge(dialogue, bytes, truncated, source.map(|source| source.port())) {
             Verdict::Drop(reason) => {
                 drop_for(slot, reason_of(reason));
                 return None;
             }
             Verdict::Reply(bytes, said) => (Reply::new(bytes, said), said),
         };
+        if most_replies > 0 && source.is_some_and(|source| !has_token(desk, source, most_replies)) {
+            drop_for(slot, Dropped::Rate);
+            return None;
+        }
         debug_assert!(dialogue == Dialogue::Echo || said != Said::Echoed);
         let mut letter = Self { from, reply, said, came_at, wait_until: None };
         if !delay.is_zero() {
@@ -170,6 +176,11 @@ impl Reply {
             Self::Echo(bytes) => bytes,
         }
     }
+}
+
+/// Whether the prefix of this source may have one more reply.
+fn has_token(desk: Desk, source: SocketAddr, rate: u64) -> bool {
+    desk.page.replies.take(source.ip(), rate, monotonic_ns())
 }
 
 fn drop_for(slot: &Slot, reason: Dropped) {

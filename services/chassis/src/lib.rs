@@ -114,6 +114,20 @@ pub enum Capacity {
     PerWorker,
     /// Up to `max_connections`, this many by default; the next one hears that the server is busy.
     Connections(usize),
+    /// The same, and each has a thread of its own.
+    Threads(usize),
+    /// The same, and each has a process of its own.
+    Processes(usize),
+}
+
+impl Capacity {
+    /// The default of `max_connections`, where that is what limits it.
+    pub const fn connections(self) -> Option<usize> {
+        match self {
+            Self::PerWorker => None,
+            Self::Connections(most) | Self::Threads(most) | Self::Processes(most) => Some(most),
+        }
+    }
 }
 
 impl Architecture {

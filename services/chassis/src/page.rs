@@ -9,6 +9,7 @@
 //! - [`Settings`] and [`Orders`]: the control plane;
 //! - everything else: the supervisor, unless a field says otherwise.
 
+mod buckets;
 mod count;
 mod faults;
 mod journal;
@@ -20,6 +21,7 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+pub use buckets::Buckets;
 pub use count::{Counter, DURATION_BOUNDS, Gauge, Histogram, Usage};
 pub use faults::{Fault, Faults, Target};
 pub use journal::{EVENT_BYTES, Entry, Journal, KEPT};
@@ -64,6 +66,8 @@ pub struct Page {
     pub control_ended: Usage,
     /// What has happened last. Any process adds to it.
     pub journal: Journal,
+    /// What is left of `udp_replies_per_prefix`. Any worker takes from it.
+    pub replies: Buckets,
     /// One area for each endpoint.
     endpoints: [EndpointPage; MAX_ENDPOINTS],
 }
@@ -350,7 +354,7 @@ impl EndpointPage {
     /// The slot of worker `index`, which counts as used from now on.
     ///
     /// # Panics
-    /// If `index` is not below [`MAX_SLOTS`]; the ranges of `workers` and `max_connections` see to that.
+    /// If `index` is not below [`MAX_SLOTS`]: `workers` is, by its range, and so is a [seat](Self::take_seat).
     pub fn slot(&self, index: usize) -> &Slot {
         self.high_water.fetch_max(index as u32 + 1, Ordering::AcqRel);
         &self.slots[index]

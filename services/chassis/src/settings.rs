@@ -4,6 +4,7 @@
 
 mod change;
 mod load;
+mod room;
 mod show;
 mod table;
 #[cfg(test)]

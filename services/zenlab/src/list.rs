@@ -74,8 +74,7 @@ fn describe_workers(workers: Workers) -> Value {
 }
 
 fn describe_capacity(capacity: Capacity) -> Value {
-    match capacity {
-        Capacity::PerWorker => json!({"kind": "per_worker", "default": null}),
-        Capacity::Connections(default) => json!({"kind": "connections", "default": default}),
-    }
+    let default = capacity.connections();
+    let kind = if default.is_some() { "connections" } else { "per_worker" };
+    json!({"kind": kind, "default": default})
 }

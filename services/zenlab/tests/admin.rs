@@ -16,7 +16,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 use support::client::{A, Q, Stream};
-use support::{Directory, Server, exchange, kill, request, wait_for};
+use support::{Directory, Server, ZENLAB, exchange, kill, request, wait_for};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const MATCH: (&str, &str) = ("If-Match", "*");
@@ -162,6 +162,21 @@ fn null_brings_back_what_the_server_was_started_with() {
     );
     server.set("idle_timeout", Value::Null);
     assert_eq!((&now()["settings"]["idle_timeout"], &now()["sources"]["idle_timeout"]), (&json!("7s"), &json!("flag")));
+}
+
+#[test]
+fn nobody_promises_more_clients_than_have_a_place() {
+    for name in ["thread_per_connection", "fork_per_connection", "socketserver_threading", "socketserver_forking"] {
+        let server = Server::start_on(name, &["tcp"], &["max_connections=30"]);
+        let (status, problem) = server.patch(json!({"max_connections": 4096}));
+        let why = problem["errors"][0]["detail"].as_str().unwrap_or_default();
+        assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/max_connections")), "{name}: {problem}");
+        assert!(why.contains("`max_connections` = 4096") && why.contains("at most"), "{name}: {why}");
+        assert_eq!(server.metric("zen_connections_limit", &[]), 30.0, "{name}");
+    }
+    let settings = ["server", "thread_per_connection", "--check", "--listen", "tcp://127.0.0.1:0"];
+    let check = Command::new(ZENLAB).args(settings).args(["--set", "max_connections=4096"]).output().unwrap();
+    assert_eq!(check.status.code(), Some(2), "{check:?}");
 }
 
 #[test]
@@ -324,7 +339,7 @@ fn the_program_tells_of_events() {
     let server = Server::start_on("epoll", &["tcp"], &["idle_timeout=7s"]);
     server.set("idle_timeout", json!("9s"));
     let tell = |more: &[&str]| {
-        let output = Command::new(support::ZENLAB).args(["events", &server.admin]).args(more).output().unwrap();
+        let output = Command::new(ZENLAB).args(["events", &server.admin]).args(more).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };

@@ -114,6 +114,22 @@ fn prometheus_asks_for_each_service() {
 }
 
 #[test]
+fn whoever_a_scenario_expects_something_of_takes_part_in_it() {
+    let known: BTreeSet<_> = registry().into_iter().map(|architecture| architecture.name).collect();
+    let mut wrong = Vec::new();
+    for scenario in swarm::Scenario::built_in().unwrap() {
+        let text = format!("{} {}", scenario.expectation, scenario.expect.join(" "));
+        let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        let named: BTreeSet<_> = words.filter(|word| known.contains(*word)).map(str::to_owned).collect();
+        let loaded: BTreeSet<_> = scenario.targets.iter().cloned().collect();
+        if !loaded.is_empty() && !named.is_subset(&loaded) {
+            wrong.push(format!("{}: {:?}", scenario.name, named.difference(&loaded)));
+        }
+    }
+    assert!(wrong.is_empty(), "expected of, and never loaded: {wrong:?}");
+}
+
+#[test]
 fn the_readme_has_a_row_for_each_architecture() {
     let readme = read("README.md");
     for Architecture { name, offset, .. } in registry() {

@@ -9,37 +9,62 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use support::client::{A, Q, Stream};
+use support::client::{A, Datagram, Q, Stream};
 use support::process::descendants;
-use support::{Server, for_each, registry, wait_for};
+use support::{Architecture, PATIENCE, Server, for_each, registry, wait_for};
 
-/// Ways of waiting for many: an architecture has one of them at the most.
-const WAITS: [&str; 7] = ["select", "pselect6", "poll", "ppoll", "epoll_wait", "epoll_pwait", "io_uring_enter"];
+type Set = &'static [&'static str];
 
-/// What must be seen of a data plane under load: one of each of these sets. A wait of another set must not be.
+/// The ways of an architecture that its rivals must not go: how to wait for many, and what to make for each client.
+const WAYS: [Set; 6] = [&["select", "pselect6"], POLL, EPOLL, &["io_uring_enter"], THREAD, PROCESS];
+
+const ACCEPT: Set = &["accept4", "accept"];
+const RECEIVE: Set = &["recvmsg", "recvfrom"];
+const SEND: Set = &["sendto", "sendmsg"];
+const POLL: Set = &["poll", "ppoll"];
+const EPOLL: Set = &["epoll_wait", "epoll_pwait", "epoll_pwait2"];
+const THREAD: Set = &["clone3 thread", "clone thread"];
+const PROCESS: Set = &["clone3 process", "clone process", "fork process", "vfork process"];
+
+/// What must be seen of a data plane under load: one of each of these sets. A [way](WAYS) that is none of them must not be.
+#[derive(Default)]
 struct Proof {
-    must: &'static [&'static [&'static str]],
-    /// Waits that may be seen besides: by their way.
-    may: &'static [&'static str],
+    must: &'static [Set],
+    /// Calls that may be seen besides: by their way.
+    may: Set,
+    takers: Takers,
 }
 
-const ACCEPT: &[&str] = &["accept4", "accept"];
-const EPOLL: &[&str] = &["epoll_wait", "epoll_pwait", "epoll_pwait2"];
-const THREAD: &[&str] = &["clone3 thread", "clone thread"];
-const PROCESS: &[&str] = &["clone3 process", "clone process", "fork process", "vfork process"];
+/// Who takes clients or datagrams, by the first set of a proof.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Takers {
+    #[default]
+    Anybody,
+    /// One thread of one process, whoever serves.
+    One,
+    /// Each worker: two of them at least.
+    Workers,
+}
 
-fn proof(name: &str) -> Option<Proof> {
-    let must: &[&[&str]] = match name {
+fn proof(name: &str, transport: &str) -> Option<Proof> {
+    if transport == "tcp" { streams(name) } else { datagrams(name) }
+}
+
+fn streams(name: &str) -> Option<Proof> {
+    let must: &[Set] = match name {
         "single_threaded" | "thread_pool" | "worker_queue" | "prefork" => &[ACCEPT, &["recvfrom"]],
         "thread_per_connection" => &[ACCEPT, THREAD],
         "fork_per_connection" => &[ACCEPT, PROCESS],
-        "socketserver_threading" => &[ACCEPT, &["poll", "ppoll"], THREAD],
-        "socketserver_forking" => &[ACCEPT, &["poll", "ppoll"], PROCESS],
+        "socketserver_threading" => &[ACCEPT, POLL, THREAD],
+        "socketserver_forking" => &[ACCEPT, POLL, PROCESS],
         "select" => &[ACCEPT, &["select", "pselect6"]],
-        "poll" | "socketserver" => &[ACCEPT, &["poll", "ppoll"]],
+        "poll" | "socketserver" => &[ACCEPT, POLL],
         "epoll" | "epoll_sharded" | "callbacks" | "coroutines" | "tokio_current_thread" | "tokio_multi_thread" => {
             &[ACCEPT, EPOLL]
         }
@@ -47,14 +72,45 @@ fn proof(name: &str) -> Option<Proof> {
         _ => return None,
     };
     // A linger list is polled at the end of a thread or process.
-    let may: &[&str] = if name.ends_with("per_connection") { &["poll", "ppoll"] } else { &[] };
-    Some(Proof { must, may })
+    let may: Set = if name.ends_with("per_connection") { POLL } else { &[] };
+    Some(Proof { must, may, takers: takers(name) })
+}
+
+fn datagrams(name: &str) -> Option<Proof> {
+    let must: &[Set] = match name {
+        "single_threaded" | "thread_pool" | "worker_queue" | "prefork" => &[RECEIVE, SEND],
+        "socketserver_threading" => &[RECEIVE, SEND, POLL, THREAD],
+        "socketserver_forking" => &[RECEIVE, SEND, POLL, PROCESS],
+        "select" => &[RECEIVE, SEND, &["select", "pselect6"]],
+        "poll" | "socketserver" => &[RECEIVE, SEND, POLL],
+        "epoll" | "callbacks" | "coroutines" | "tokio_current_thread" | "tokio_multi_thread" => &[RECEIVE, SEND, EPOLL],
+        "epoll_sharded" => &[&["recvmmsg"], &["sendmmsg"], EPOLL],
+        "io_uring" => &[&["io_uring_enter"]],
+        _ => return None,
+    };
+    Some(Proof { must, takers: takers(name), ..Proof::default() })
+}
+
+fn takers(name: &str) -> Takers {
+    match name {
+        "worker_queue" => Takers::One,
+        "thread_pool" | "prefork" => Takers::Workers,
+        _ => Takers::Anybody,
+    }
+}
+
+/// What an architecture is traced over: one transport of each kind that it serves.
+fn transports(architecture: &Architecture) -> impl Iterator<Item = &'static str> {
+    ["tcp", "udp"].into_iter().filter(|transport| architecture.serves(transport))
 }
 
 #[test]
 fn each_architecture_has_a_proof() {
     for architecture in registry() {
-        assert!(proof(&architecture.name).is_some(), "honest.rs lacks a proof for {}", architecture.name);
+        for transport in transports(&architecture) {
+            let name = &architecture.name;
+            assert!(proof(name, transport).is_some(), "honest.rs lacks a proof for {name} over {transport}");
+        }
     }
 }
 
@@ -64,30 +120,56 @@ fn each_architecture_makes_its_own_calls_and_no_rivals() {
         return println!("skipped: strace is not installed");
     }
     for_each(registry(), |architecture| {
-        let server = Server::start_on(&architecture.name, &["tcp"], &[]);
-        wait_for("all workers to be there", || {
-            let workers = &server.endpoint("tcp")["workers"];
-            (architecture.workers == "ignored" || workers["running"] == workers["wanted"]).then_some(())
-        });
-        let trace = server.directory.0.join("trace");
-        let mut strace = attach(&server, &trace);
-        for _ in 0..20 {
-            let mut client = Stream::connect(&server, "tcp");
-            for _ in 0..5 {
-                client.ask(Q, A);
-            }
-        }
-        wait_for("the clients to be gone", || (server.open("tcp") == 0).then_some(()));
-        support::kill(strace.id() as i32, libc::SIGINT);
-        strace.wait().unwrap();
-        let calls = count(&std::fs::read_to_string(&trace).unwrap());
-        server.stop();
-        judge(&architecture.name, &calls)
+        transports(architecture).flat_map(|transport| look_at(architecture, transport)).collect()
     });
 }
 
-fn attach(server: &Server, trace: &std::path::Path) -> Child {
-    let leader = server.leader("tcp") as u32;
+fn look_at(architecture: &Architecture, transport: &'static str) -> Vec<String> {
+    let Some(proof) = proof(&architecture.name, transport) else { return Vec::new() };
+    let server = Server::start_on(&architecture.name, &[transport], &[]);
+    wait_for("all workers to be there", || all_are_there(architecture, &server, transport).then_some(()));
+    ask(&server, transport);
+    let trace = server.directory.0.join("trace");
+    let mut strace = attach(&server, transport, &trace);
+    load(&server, transport);
+    // Who lacks something is judged by all that was seen meanwhile.
+    let end = Instant::now() + PATIENCE;
+    while !lacks(&proof, &Calls::read(&trace)).is_empty() && Instant::now() < end {
+        thread::sleep(Duration::from_millis(20));
+    }
+    support::kill(strace.id() as i32, libc::SIGINT);
+    strace.wait().unwrap();
+    let calls = Calls::read(&trace);
+    server.stop();
+    judge(&format!("{} over {transport}", architecture.name), &proof, &calls)
+}
+
+/// Whether those are made that are made once for all clients: no trace may tell of them.
+fn all_are_there(architecture: &Architecture, server: &Server, transport: &str) -> bool {
+    let workers = &server.endpoint(transport)["workers"];
+    if architecture.name == "epoll_sharded" {
+        return workers["running"].as_u64() == thread::available_parallelism().ok().map(|cores| cores.get() as u64);
+    }
+    architecture.workers == "ignored" || workers["running"] == workers["wanted"]
+}
+
+fn load(server: &Server, transport: &str) {
+    (0..20).for_each(|_| ask(server, transport));
+}
+
+fn ask(server: &Server, transport: &str) {
+    if transport == "udp" {
+        let client = Datagram::connect(server, transport);
+        (0..5).for_each(|_| client.ask(Q, A));
+    } else {
+        let mut client = Stream::connect(server, transport);
+        (0..5).for_each(|_| client.ask(Q, A));
+    }
+    wait_for("the client to be gone", || (server.open(transport) == 0).then_some(()));
+}
+
+fn attach(server: &Server, transport: &str, trace: &Path) -> Child {
+    let leader = server.leader(transport) as u32;
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o"]).arg(trace);
     // It follows those who are born from now on, and threads; children that are there already it must be told.
@@ -99,37 +181,102 @@ fn attach(server: &Server, trace: &std::path::Path) -> Child {
     strace
 }
 
-/// Calls by name; a clone also by what it makes.
-fn count(trace: &str) -> BTreeMap<String, usize> {
-    let mut calls = BTreeMap::new();
-    for line in trace.lines() {
-        let Some((_, call)) = line.split_once(' ').filter(|(_, call)| !call.trim_start().starts_with(['-', '+']))
-        else {
-            continue;
-        };
-        let name = call.trim_start().split('(').next().unwrap_or_default();
-        let name = name.strip_prefix("<... ").map_or(name, |resumed| resumed.split(' ').next().unwrap_or_default());
-        *calls.entry(name.to_owned()).or_insert(0) += 1;
-        if matches!(name, "clone" | "clone3" | "fork" | "vfork") && call.contains('(') {
-            let made = if call.contains("CLONE_THREAD") { "thread" } else { "process" };
-            *calls.entry(format!("{name} {made}")).or_insert(0) += 1;
-        }
+/// The threads that made a call, each as often as it did, by the call's name; a clone also by what it makes.
+#[derive(Default)]
+struct Calls(BTreeMap<String, BTreeMap<String, usize>>);
+
+impl Calls {
+    fn read(trace: &Path) -> Self {
+        Self::of(&std::fs::read_to_string(trace).unwrap_or_default())
     }
-    calls
+
+    fn of(trace: &str) -> Self {
+        let mut calls = Self::default();
+        for line in trace.lines() {
+            if let Some((thread, call)) = line.split_once(' ') {
+                calls.add(thread, call.trim_start());
+            }
+        }
+        calls
+    }
+
+    fn add(&mut self, thread: &str, call: &str) {
+        // The end of a call that others' calls stood between was counted at its beginning; `-` and `+` are signals and ends.
+        if call.starts_with(['-', '+', '<']) {
+            return;
+        }
+        let name = call.split('(').next().unwrap_or_default();
+        let mut note = |name: String| *self.0.entry(name).or_default().entry(thread.to_owned()).or_insert(0) += 1;
+        if matches!(name, "clone" | "clone3" | "fork" | "vfork") {
+            let made = if call.contains("CLONE_THREAD") { "thread" } else { "process" };
+            note(format!("{name} {made}"));
+        }
+        note(name.to_owned());
+    }
+
+    fn any(&self, set: Set) -> bool {
+        set.iter().any(|call| self.0.contains_key(*call))
+    }
+
+    /// The threads that take clients.
+    fn takers(&self, proof: &Proof) -> BTreeSet<&str> {
+        let take = proof.must.first().copied().unwrap_or_default();
+        take.iter().filter_map(|call| self.0.get(*call)).flat_map(BTreeMap::keys).map(String::as_str).collect()
+    }
+
+    /// Each call with how often it was made by how many.
+    fn show(&self) -> String {
+        let show = |(name, threads): (&String, &BTreeMap<_, _>)| {
+            format!("{name} {} by {}", threads.values().sum::<usize>(), threads.len())
+        };
+        self.0.iter().map(show).collect::<Vec<_>>().join(", ")
+    }
 }
 
-fn judge(name: &str, calls: &BTreeMap<String, usize>) -> Vec<String> {
-    let Some(proof) = proof(name) else { return Vec::new() };
-    let own = |call: &str| proof.must.iter().any(|set| set.contains(&call)) || proof.may.contains(&call);
-    let mut failed = Vec::new();
-    for set in proof.must {
-        if !set.iter().any(|call| calls.contains_key(*call)) {
-            failed.push(format!("{name} does not call {}: {calls:?}", set.join(" or ")));
-        }
+/// What of a proof was not seen yet.
+fn lacks(proof: &Proof, calls: &Calls) -> Vec<String> {
+    let missing = proof.must.iter().filter(|set| !calls.any(set));
+    let mut lacks: Vec<_> = missing.map(|set| format!("does not call {}", set.join(" or "))).collect();
+    if proof.takers == Takers::Workers && calls.takers(proof).len() < 2 {
+        lacks.push("has no second worker that takes clients".into());
     }
-    for rival in WAITS.iter().filter(|call| !own(call) && calls.contains_key(**call)) {
-        failed.push(format!("{name} calls {rival}: {calls:?}"));
+    lacks
+}
+
+fn judge(name: &str, proof: &Proof, calls: &Calls) -> Vec<String> {
+    let own = |way: &Set| proof.must.contains(way) || proof.may == *way;
+    let mut wrong = lacks(proof, calls);
+    let rivals = WAYS.iter().filter(|way| !own(way) && calls.any(way));
+    wrong.extend(rivals.map(|way| format!("calls {}", way.join(" or "))));
+    if proof.takers == Takers::One && calls.takers(proof).len() > 1 {
+        wrong.push("has more than one thread that takes clients".into());
     }
-    println!("{name}: {calls:?}");
-    failed
+    let shown = calls.show();
+    println!("{name}: {shown}");
+    wrong.into_iter().map(|why| format!("{name} {why}: {shown}")).collect()
+}
+
+#[test]
+fn the_judge_sees_who_is_not_what_they_say() {
+    let cases = [
+        ("worker_queue", "tcp", "1 accept4(3)\n2 recvfrom(4)", ""),
+        ("worker_queue", "tcp", "1 accept4(3)\n2 accept4(3)\n2 recvfrom(4)", "more than one thread"),
+        ("thread_pool", "udp", "1 recvmsg(3)\n2 sendto(3)", "no second worker"),
+        ("prefork", "udp", "1 recvmsg(3 <unfinished ...>\n2 recvmsg(3)\n2 sendto(3)\n1 <... recvmsg resumed>)", ""),
+        (
+            "thread_per_connection",
+            "tcp",
+            "1 accept4(3)\n1 clone3(CLONE_THREAD)\n1 clone(SIGCHLD)",
+            "calls clone3 process",
+        ),
+        ("fork_per_connection", "tcp", "1 accept4(3)\n1 clone(SIGCHLD)\n2 poll(4)\n2 +++ exited", ""),
+        ("fork_per_connection", "tcp", "1 accept4(3)\n1 clone3(CLONE_THREAD)", "does not call clone3 process"),
+        ("poll", "udp", "1 poll(3)\n1 recvmsg(3)\n1 sendto(3)\n1 epoll_wait(4)", "calls epoll_wait"),
+        ("epoll_sharded", "udp", "1 epoll_wait(3)\n1 recvmsg(4)\n1 sendmmsg(4)", "does not call recvmmsg"),
+        ("io_uring", "udp", "1 io_uring_enter(3)\n1 poll(4)", "calls poll"),
+    ];
+    for (name, transport, trace, expected) in cases {
+        let wrong = judge(name, &proof(name, transport).expect("a proof"), &Calls::of(trace)).join("\n");
+        assert!(wrong.is_empty() == expected.is_empty() && wrong.contains(expected), "{name} {trace}: {wrong}");
+    }
 }

@@ -194,3 +194,31 @@ fn what_the_documentation_shows_is_what_its_documents_say() {
         }
     }
 }
+
+/// The findings of a claim's document, one after the other.
+fn findings(claim: &str) -> String {
+    let path = format!("{}/../../docs/claims/{claim}/report.json", env!("CARGO_MANIFEST_DIR"));
+    let report: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    report["findings"].as_array().unwrap().iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_is_said_of_the_claims_is_what_was_found() {
+    let read = |path: &str| fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let readme = read("README.md");
+    let rows = readme.lines().filter_map(|line| line.split_once("](docs/claims/")?.1.split_once("/report.md) | "));
+    let mut claims = 0;
+    for (claim, row) in rows {
+        let found = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        assert!(findings(claim).contains(found), "README.md, {claim}: {found}");
+        claims += 1;
+    }
+    assert_eq!(claims, 8);
+    let poll = read("services/architectures/src/poll.rs").replace("\n//! ", " ");
+    let found = findings("readiness");
+    let (_, found) = found.split_once("With 900 silent clients it costs select ").unwrap();
+    let times: Vec<_> = found.split(" times").filter_map(|text| text.rsplit(' ').next()).take(3).collect();
+    let said =
+        format!("with 900 silent ones a question costs {} times as much, on `epoll` {} times", times[1], times[2]);
+    assert!(poll.contains(&said), "poll.rs does not say: {said}");
+}

@@ -79,13 +79,15 @@ pub enum LiveValue {
     TraceOneIn,
     /// How long a drain takes at most.
     DrainTimeout,
+    /// How many UDP replies a prefix of sources gets a second; 0 is no limit.
+    UdpRepliesPerPrefix,
     /// The least important log lines that are written.
     LogFilter,
 }
 
 impl LiveValue {
     /// Every one, in the order of the page.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Workers,
         Self::MaxConnections,
         Self::IdleTimeout,
@@ -96,6 +98,7 @@ impl LiveValue {
         Self::AnswerWork,
         Self::TraceOneIn,
         Self::DrainTimeout,
+        Self::UdpRepliesPerPrefix,
         Self::LogFilter,
     ];
 
@@ -112,6 +115,7 @@ impl LiveValue {
             Self::AnswerWork => "answer_work",
             Self::TraceOneIn => "trace_one_in",
             Self::DrainTimeout => "drain_timeout",
+            Self::UdpRepliesPerPrefix => "udp_replies_per_prefix",
             Self::LogFilter => "log_filter",
         }
     }
@@ -140,6 +144,8 @@ pub struct Live {
     pub trace_one_in: u64,
     /// How long a drain takes at most.
     pub drain_timeout: Duration,
+    /// How many UDP replies a prefix of sources gets a second; 0 is no limit.
+    pub udp_replies_per_prefix: u64,
 }
 
 thread_local! {
@@ -241,6 +247,7 @@ impl Settings {
             answer_work: AnswerWork::ALL[value(LiveValue::AnswerWork) as usize % AnswerWork::ALL.len()],
             trace_one_in: value(LiveValue::TraceOneIn),
             drain_timeout: time(LiveValue::DrainTimeout),
+            udp_replies_per_prefix: value(LiveValue::UdpRepliesPerPrefix),
         }
     }
 }

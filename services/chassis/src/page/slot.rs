@@ -81,6 +81,8 @@ labels! {
         Short = "short",
         /// From a port that is never answered.
         Source = "source",
+        /// Its source's prefix had had as many replies as `udp_replies_per_prefix` allows.
+        Rate = "rate",
         /// The client's buffer, or ours, had no room for the reply.
         WouldBlock = "would_block",
         /// The client was gone.

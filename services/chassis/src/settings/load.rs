@@ -6,12 +6,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use config::{Config, Environment, File, FileFormat, Map, Value, ValueKind};
-use rustix::process::Resource;
 use zen::Endpoint;
 
+use super::room::{Bound, Room};
 use super::table::{self, KEYS, Kind};
 use super::{Source, Start};
-use crate::control::cgroup;
 use crate::page::{IoUring, LiveValue};
 use crate::{Architecture, Capacity, Family, Workers};
 
@@ -45,9 +44,6 @@ pub(super) type Result<T> = std::result::Result<T, SettingsError>;
 pub(super) fn fail<T>(why: impl Into<String>) -> Result<T> {
     Err(SettingsError(why.into()))
 }
-
-/// Descriptors, and processes with their threads, that a server keeps for other things than clients and workers.
-const RESERVED: u64 = 64;
 
 /// Values with their sources, as text; a list has one entry for each text.
 pub(super) type Layers = BTreeMap<&'static str, (Vec<String>, Source)>;
@@ -98,12 +94,10 @@ fn defaults(architecture: &Architecture, otlp_endpoint: String) -> Layers {
         Workers::Threads(number) | Workers::Processes(number) => number,
         Workers::Ignored(_) => 1,
     };
-    let connections = match architecture.capacity {
-        Capacity::PerWorker => 4096,
-        Capacity::Connections(number) => number as u64,
-    };
+    let connections = architecture.capacity.connections().map_or(4096, |number| number as u64);
     // The other layers would say so; a default only does what can be done.
-    let connections = connections.min(most_connections());
+    let most = Room::here().connections(architecture.capacity).map_or(u64::MAX, |bound| bound.most);
+    let connections = connections.min(most);
     let one = |name: &'static str, value: String| (name, (vec![value], Source::Default));
     let none = |name: &'static str| (name, (Vec::new(), Source::Default));
     Layers::from([
@@ -117,6 +111,7 @@ fn defaults(architecture: &Architecture, otlp_endpoint: String) -> Layers {
         one("answer_work", "block".into()),
         one("trace_one_in", "1024".into()),
         one("drain_timeout", "10s".into()),
+        one("udp_replies_per_prefix", "0".into()),
         one("log_filter", "info".into()),
         none("listen"),
         one("backlog", "4096".into()),
@@ -130,10 +125,6 @@ fn defaults(architecture: &Architecture, otlp_endpoint: String) -> Layers {
         one("admin.token_file", String::new()),
         none("admin.hosts"),
     ])
-}
-
-fn most_connections() -> u64 {
-    rustix::process::getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX).saturating_sub(RESERVED).max(1)
 }
 
 pub(super) fn read_file(path: &Path) -> Result<Map<String, Value>> {
@@ -279,7 +270,9 @@ pub(super) fn check_live(
     for &(which, value, _) in live {
         let why = match which {
             LiveValue::Workers => check_workers(architecture, value),
-            LiveValue::MaxConnections => check_connections(value),
+            LiveValue::MaxConnections => {
+                check_bound(which, value, architecture, Room::here().connections(architecture.capacity))
+            }
             LiveValue::AnswerDelay if value > 0 && !lab => {
                 fail("`answer_delay` above 0ms needs `lab = true`: it is an experiment")
             }
@@ -298,27 +291,18 @@ fn check_workers(architecture: &Architecture, workers: u64) -> Result<()> {
             fail(format!("`workers` = {workers} means nothing to {}: {why}", architecture.name))
         };
     }
-    let limit = cgroup::read(Path::new("/"), "self").pids_limit;
-    let most = limit.saturating_sub(RESERVED).max(1);
-    if limit > 0 && workers > most {
-        return fail(format!(
-            "`workers` = {workers} is more than this container may have: at most {most}, since its limit of processes and \
-             threads (pids) is {limit}"
-        ));
-    }
-    Ok(())
+    check_bound(LiveValue::Workers, workers, architecture, Room::here().workers())
 }
 
-fn check_connections(connections: u64) -> Result<()> {
-    let most = most_connections();
-    if connections > most {
-        return fail(format!(
-            "`max_connections` = {connections} is more than this process may have: at most {most}, since its hard limit of \
-             descriptors (nofile) is {}",
-            most + RESERVED
-        ));
+fn check_bound(which: LiveValue, value: u64, architecture: &Architecture, bound: Option<Bound>) -> Result<()> {
+    match bound {
+        Some(Bound { most, since }) if value > most => fail(format!(
+            "`{}` = {value} is more than {} can have here: at most {most}, since {since}",
+            which.key(),
+            architecture.name
+        )),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn endpoints(architecture: &Architecture, urls: &[String]) -> Result<Vec<Endpoint>> {

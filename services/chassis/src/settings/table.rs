@@ -55,7 +55,7 @@ const IO_URING: [&str; 3] = [IoUring::Auto.label(), IoUring::Require.label(), Io
 const DIALOGUES: [&str; 2] = [zen::Dialogue::Zen.label(), zen::Dialogue::Echo.label()];
 
 /// Every setting.
-pub const KEYS: [Key; 22] = [
+pub const KEYS: [Key; 23] = [
     live(LiveValue::Workers, Kind::Number(1, 4095), "Threads or processes that serve an endpoint."),
     live(
         LiveValue::MaxConnections,
@@ -86,6 +86,11 @@ pub const KEYS: [Key; 22] = [
     ),
     live(LiveValue::TraceOneIn, Kind::Number(0, 1_000_000), "One exchange in how many is traced; 0 is none."),
     live(LiveValue::DrainTimeout, Kind::Time(ms(1_000), ms(60_000)), "How long a drain takes at most."),
+    live(
+        LiveValue::UdpRepliesPerPrefix,
+        Kind::Number(0, 1_000_000),
+        "UDP replies a second to one /24 (IPv4) or /56 (IPv6) of sources, twice as many at once; 0 is no limit.",
+    ),
     live(LiveValue::LogFilter, Kind::Choice(&LEVELS), "The least important log lines that are written."),
     fixed("listen", Kind::List, "Endpoints, at most one of each transport."),
     fixed(

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Map, Value, json};
 
 use super::load::{Variables, load_with};
+use super::room::Room;
 use super::{Changes, Flags, KEYS, Kind, Refusal, Refused, Source, Start, patch, print, schema, sources, values};
 use crate::page::{LiveValue, Page};
 use crate::{Architecture, Capacity, Family, Workers};
@@ -107,6 +108,7 @@ fn a_wrong_flag_is_named_with_its_value_its_place_and_what_is_allowed() {
         ("trace_one_in=1000001", &["`trace_one_in`", "0..=1000000"]),
         ("drain_timeout=500ms", &["`drain_timeout`", "1s..=1m"]),
         ("drain_timeout=2m", &["`drain_timeout`", "1s..=1m"]),
+        ("udp_replies_per_prefix=1000001", &["`udp_replies_per_prefix`", "0..=1000000"]),
         ("log_filter=verbose", &["`log_filter`", "error, warn, info, debug, trace"]),
         ("backlog=0", &["`backlog`", "1..=65535"]),
         ("backlog=65536", &["`backlog`", "1..=65535"]),
@@ -194,6 +196,33 @@ fn a_limit_beyond_the_container_says_so() {
         assert!(why.contains("nofile") && why.contains(&hard.to_string()), "{why}");
         assert!(live(&loaded(&LOOP, &flags(&[])), LiveValue::MaxConnections).0 <= most);
     }
+}
+
+#[test]
+fn a_client_needs_a_descriptor_memory_and_where_it_is_served_apart_a_seat() {
+    let room = Room { nofile: Some(20_000), pids: Some(1000), memory: Some(128 << 20) };
+    let cases = [
+        (Capacity::Connections(1), room, Some((19_936, "(nofile) is 20000"))),
+        (
+            Capacity::Connections(1),
+            Room { memory: Some(16 << 20), ..room },
+            Some((4096, "limit of memory is 16777216")),
+        ),
+        (Capacity::PerWorker, Room { pids: Some(70), ..room }, Some((19_936, "nofile"))),
+        (Capacity::Threads(1), room, Some((936, "(pids) is 1000"))),
+        (Capacity::Threads(1), Room { pids: None, memory: None, ..room }, Some((4095, "no more slots"))),
+        (Capacity::Processes(1), Room { pids: None, ..room }, Some((1365, "each takes 98304"))),
+        (Capacity::Processes(1), Room { pids: Some(64), ..room }, Some((1, "(pids) is 64"))),
+        (Capacity::Connections(1), Room::default(), None),
+    ];
+    for (capacity, room, expected) in cases {
+        let bound = room.connections(capacity);
+        assert_eq!(bound.as_ref().map(|bound| bound.most), expected.map(|(most, _)| most), "{capacity:?} {room:?}");
+        let since = bound.map(|bound| bound.since).unwrap_or_default();
+        assert!(since.contains(expected.map_or("", |(_, since)| since)), "{capacity:?} {room:?}: {since}");
+    }
+    assert_eq!(room.workers().map(|bound| bound.most), Some(936));
+    assert_eq!(Room::default().workers(), None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use ::bench::{Lab, Subject};
 use zen::{Endpoint, Transport};
 
 use crate::failure::Failure;
-use crate::lab::{Architecture, Capacity, Workers};
+use crate::lab::{Architecture, Workers};
 use crate::target;
 
 /// Workers that a pool gets at most.
@@ -94,10 +94,10 @@ impl Field {
     fn start(&self, architecture: &Architecture) -> Contestant {
         // Contestants wait for their turn; that is no idleness.
         let mut settings = vec!["idle_timeout=1h".to_owned()];
-        let at_once = match (architecture.capacity, architecture.workers) {
-            (Capacity::Connections(most), _) => most,
-            (Capacity::PerWorker, Workers::Ignored(_)) => 1,
-            (Capacity::PerWorker, _) => {
+        let at_once = match (architecture.capacity.connections(), architecture.workers) {
+            (Some(most), _) => most,
+            (None, Workers::Ignored(_)) => 1,
+            (None, _) => {
                 let workers = self.connections.min(MOST_WORKERS);
                 settings.push(format!("workers={workers}"));
                 workers

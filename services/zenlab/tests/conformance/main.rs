@@ -15,6 +15,7 @@
 mod books;
 mod datagrams;
 mod model;
+mod replies;
 mod streams;
 #[path = "../support/mod.rs"]
 mod support;
