@@ -19,12 +19,24 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How many sockets a list keeps; the oldest is closed for the next.
 const MOST: usize = 1024;
 
+/// How often a list is looked at. In between, those who are still served have the thread for themselves.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Reads from one socket in one look. Who sends more than that has not noticed, and waits for the next.
+const READS: usize = 16;
+
 thread_local! {
-    static LIST: RefCell<Vec<Leaving>> = const { RefCell::new(Vec::new()) };
+    static LIST: RefCell<List> = const { RefCell::new(List::new()) };
 }
 
 /// The list of all threads of this process, once [`share`] was called.
-static SHARED: OnceLock<Mutex<Vec<Leaving>>> = OnceLock::new();
+static SHARED: OnceLock<Mutex<List>> = OnceLock::new();
+
+struct List {
+    leaving: Vec<Leaving>,
+    /// When it was looked at last.
+    looked: Option<Instant>,
+}
 
 struct Leaving {
     socket: OwnedFd,
@@ -33,10 +45,24 @@ struct Leaving {
 
 /// From now on all threads of this process have one list, which whoever looks at it looks at for all.
 pub(crate) fn share() {
-    SHARED.get_or_init(Mutex::default);
+    SHARED.get_or_init(|| Mutex::new(List::new()));
 }
 
-fn with_list<R>(call: impl FnOnce(&mut Vec<Leaving>) -> R) -> R {
+impl List {
+    const fn new() -> Self {
+        Self { leaving: Vec::new(), looked: None }
+    }
+
+    fn look(&mut self, now: Instant) {
+        if self.leaving.is_empty() || self.looked.is_some_and(|looked| now < looked + LOOK) {
+            return;
+        }
+        self.looked = Some(now);
+        self.leaving.retain(|leaving| now < leaving.until && !has_left(&leaving.socket));
+    }
+}
+
+fn with_list<R>(call: impl FnOnce(&mut List) -> R) -> R {
     match SHARED.get() {
         Some(list) => call(&mut list.lock().unwrap_or_else(PoisonError::into_inner)),
         None => LIST.with_borrow_mut(call),
@@ -49,26 +75,25 @@ pub fn linger(stream: impl Into<OwnedFd>) {
     // The client may be gone already; then the list finds that out.
     let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write);
     with_list(|list| {
-        if list.len() >= MOST {
-            list.remove(0);
+        if list.leaving.len() >= MOST {
+            list.leaving.remove(0);
         }
-        list.push(Leaving { socket, until: Instant::now() + PATIENCE });
+        list.leaving.push(Leaving { socket, until: Instant::now() + PATIENCE });
     });
 }
 
 /// Closes what can be closed now.
 pub(crate) fn sweep() {
     with_list(|list| {
-        if !list.is_empty() {
-            let now = Instant::now();
-            list.retain(|leaving| now < leaving.until && !has_left(&leaving.socket));
+        if !list.leaving.is_empty() {
+            list.look(Instant::now());
         }
     });
 }
 
 /// Waits for all of them, a second at the most: a worker's last act.
 pub(crate) fn finish() {
-    let mut list = with_list(std::mem::take);
+    let mut list = with_list(|list| std::mem::take(&mut list.leaving));
     while let Some(last) = list.iter().map(|leaving| leaving.until).max() {
         let left = last.saturating_duration_since(Instant::now());
         if left.is_zero() || !wait_for_any(&list, left) {
@@ -84,14 +109,15 @@ fn wait_for_any(list: &[Leaving], time: Duration) -> bool {
     !matches!(poll(&mut fds, Some(&time)), Ok(0))
 }
 
-/// Reads what the client still sends; true when it has closed.
+/// Reads what the client still sends, as far as one look goes; true when it has closed.
 fn has_left(socket: &OwnedFd) -> bool {
     let mut waste = [0; 4096];
-    loop {
+    for _ in 0..READS {
         match recv(socket, &mut waste, RecvFlags::DONTWAIT) {
             Ok((0, _)) => return true,
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return error != rustix::io::Errno::AGAIN,
         }
     }
+    false
 }

@@ -17,6 +17,7 @@ use crate::plan::{Load, Source, Target};
 use crate::scenario::{Scenario, endpoint};
 use crate::tally::{Ledger, Snapshot, Tally};
 use document::{Durations, Known};
+pub(crate) use record::Condition;
 use record::Record;
 
 /// Runs that are remembered.
@@ -292,11 +293,10 @@ impl Runs {
     }
 
     /// Ends the run whose time is over, and closes the books of the one that has ended; whether loads have changed.
-    /// `is_saturated` says whether the swarm itself is the limit now.
-    pub fn look(&self, targets: &[Target], answers_take: Duration, is_saturated: bool) -> bool {
+    pub fn look(&self, targets: &[Target], answers_take: Duration, condition: Condition) -> bool {
         let Some(run) = self.kept().runs.back().cloned() else { return false };
         if !matches!(run.state(), State::Ended(..)) {
-            run.record.look(&run.tallies, run.began, is_saturated);
+            run.record.look(&run.tallies, run.began, condition);
         }
         run.settle(targets, answers_take);
         let is_over = run.state() == State::Running && run.elapsed().as_secs_f64() >= run.scenario.seconds();

@@ -16,7 +16,7 @@ use crate::dealing::{Dealer, InHand};
 use crate::engine::{self, Health};
 use crate::kinds::Kinds;
 use crate::plan::{Plan, Target};
-use crate::runs::{Run, Runs, Why};
+use crate::runs::{Condition, Run, Runs, Why};
 use crate::scenario::Scenario;
 use crate::spans::{self, SpanRecord};
 use crate::spotlight::{self, Results};
@@ -246,7 +246,9 @@ impl Shared {
                 }
             }
             let answers_take = Duration::from_secs_f64(self.plan().0.timeout_seconds);
-            if self.runs.look(&self.targets, answers_take, self.is_saturated()) {
+            let is_idle = self.is_paused() || self.fault().is_some();
+            let condition = Condition { is_saturated: self.is_saturated(), is_idle };
+            if self.runs.look(&self.targets, answers_take, condition) {
                 self.changes.fetch_add(1, Ordering::AcqRel);
             }
             thread::sleep(LOOK);

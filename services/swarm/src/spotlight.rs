@@ -77,15 +77,17 @@ fn hold(shared: &Shared, plan: &Plan, lit: &[usize]) {
     if !rest(shared, plan, turn.mul_f64(SETTLING)) || lit.is_empty() {
         return;
     }
-    let before: Vec<_> = lit.iter().map(|&at| begin(shared, at)).collect();
-    let began = Instant::now();
+    // The servers are asked before and after: they may take a second each, and no window waits for that.
+    let before: Vec<_> = lit.iter().map(|&at| used(shared, at)).collect();
+    let began: Vec<_> = lit.iter().map(|&at| begin(shared, at)).collect();
     let whole = rest(shared, plan, turn.mul_f64(1.0 - SETTLING));
-    let took = began.elapsed();
-    for (&at, before) in lit.iter().zip(before) {
-        let results = end(shared, at, before, took);
-        if whole {
-            shared.results.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(results);
-        }
+    let seen: Vec<_> = lit.iter().zip(began).map(|(&at, began)| end(shared, at, began)).collect();
+    if !whole {
+        return;
+    }
+    for ((&at, before), seen) in lit.iter().zip(before).zip(seen) {
+        let results = seen.results(before.zip(used(shared, at)));
+        shared.results.lock().unwrap_or_else(PoisonError::into_inner)[at] = Some(results);
     }
 }
 
@@ -102,27 +104,42 @@ fn rest(shared: &Shared, plan: &Plan, time: Duration) -> bool {
     true
 }
 
-fn begin(shared: &Shared, target: usize) -> Option<Use> {
-    let before = used(shared, target);
-    shared.tally(target, Transport::Tcp).begin_window();
-    before
+/// A window that is over.
+struct Seen {
+    window: Window,
+    took: Duration,
+    /// In seconds since the Unix epoch.
+    ended: f64,
 }
 
-fn end(shared: &Shared, target: usize, before: Option<Use>, took: Duration) -> Results {
-    let Window { response, right, failed } = shared.tally(target, Transport::Tcp).end_window();
-    let after = used(shared, target);
-    let quantile = |q| response.quantile(q).map_or(f64::NAN, |ns| ns / 1e9);
-    Results {
-        ended: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
-        rate: right as f64 / took.as_secs_f64(),
-        p50: quantile(0.5),
-        p99: quantile(0.99),
-        p999: quantile(0.999),
-        failures: if right + failed == 0 { f64::NAN } else { failed as f64 / (right + failed) as f64 },
-        cpu_per_question: before.zip(after).map_or(f64::NAN, |(before, after)| {
-            let questions = after.questions - before.questions;
-            if questions > 0.0 { (after.cpu_seconds - before.cpu_seconds) / questions } else { f64::NAN }
-        }),
+fn begin(shared: &Shared, target: usize) -> Instant {
+    shared.tally(target, Transport::Tcp).begin_window();
+    Instant::now()
+}
+
+fn end(shared: &Shared, target: usize, began: Instant) -> Seen {
+    let window = shared.tally(target, Transport::Tcp).end_window();
+    let ended = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    Seen { window, took: began.elapsed(), ended }
+}
+
+impl Seen {
+    /// With what the server had used before and after, if it says.
+    fn results(&self, used: Option<(Use, Use)>) -> Results {
+        let Window { response, right, failed } = &self.window;
+        let quantile = |q| response.quantile(q).map_or(f64::NAN, |ns| ns / 1e9);
+        Results {
+            ended: self.ended,
+            rate: *right as f64 / self.took.as_secs_f64(),
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+            p999: quantile(0.999),
+            failures: if right + failed == 0 { f64::NAN } else { *failed as f64 / (right + failed) as f64 },
+            cpu_per_question: used.map_or(f64::NAN, |(before, after)| {
+                let questions = after.questions - before.questions;
+                if questions > 0.0 { (after.cpu_seconds - before.cpu_seconds) / questions } else { f64::NAN }
+            }),
+        }
     }
 }
 

@@ -145,6 +145,18 @@ fn a_run_that_was_cancelled_has_a_report_that_says_so() {
 }
 
 #[test]
+fn a_run_in_which_nobody_was_asked_for_a_while_cannot_be_relied_on() {
+    let service = service();
+    begin(&service, &json!({"load": load(&["each right_percent > 99"], 2.0)}));
+    assert_eq!(ask(&service, "POST", "/api/v1/pause", &[], "").status, 200);
+    wait_for_end(&service);
+    let report = Report::from_json(&get(&service, "/report.json").text).unwrap();
+    assert_eq!(report.validity.verdict, Verdict::Unreliable);
+    assert!(report.validity.reasons.iter().any(|why| why.ends_with("asked nobody: it was paused, or had failed.")));
+    service.stop();
+}
+
+#[test]
 fn what_is_no_scenario_is_not_run() {
     let service = service();
     let refused = |body: Value, pointer: &str, said: &str| {

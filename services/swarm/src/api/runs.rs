@@ -50,6 +50,10 @@ pub(super) async fn begin(State(api): Access, request: Request<Body>) -> Answer 
     if api.shared.is_paused() {
         return Err(Problem::conflict("the swarm is paused, so nobody would be asked; POST /api/v1/resume first"));
     }
+    if let Some(fault) = api.shared.fault() {
+        let detail = format!("the swarm has ended, so nobody would be asked: {fault}");
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "swarm-ended", "The swarm has ended", detail));
+    }
     let run = api.shared.begin_run(scenario, places).map_err(|other| {
         Problem::conflict(format!(
             "run {} of {} is {}: one at a time; POST {}/cancel ends it",

@@ -13,6 +13,9 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// How fast questions that had to wait are asked, in parts of the rate, where that is capped.
 const CATCH_UP: f64 = 2.0;
 
+/// How long those wait at a rate of 0.
+const STANDSTILL: Duration = Duration::from_millis(100);
+
 pub(super) struct Lane {
     pub load: Load,
     pub schedule: Schedule,
@@ -90,7 +93,8 @@ impl Lane {
 
     /// One has been asked: the next one has to wait for its part of time, where that is capped.
     pub fn pace(&mut self, now: Instant) {
-        let gap = Duration::try_from_secs_f64(1.0 / (CATCH_UP * self.schedule.rate(now))).unwrap_or_default();
+        // At no rate there is nothing to catch up with; a moment later there may be.
+        let gap = Duration::try_from_secs_f64(1.0 / (CATCH_UP * self.schedule.rate(now))).unwrap_or(STANDSTILL);
         self.not_before = self.not_before.max(now) + gap;
     }
 

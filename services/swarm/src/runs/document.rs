@@ -116,8 +116,17 @@ impl Known<'_> {
             verdict = Verdict::Unreliable;
             reasons.push(format!("The swarm itself was the limit for {:.0} % of the time.", saturated * 100.0));
         }
+        let idle = self.run.record.idle();
+        if idle > 0.0 {
+            verdict = Verdict::Unreliable;
+            reasons.push(format!(
+                "For {:.0} % of the time the swarm asked nobody: it was paused, or had failed.",
+                idle * 100.0
+            ));
+        }
         let late = self.durations.iter().filter_map(|durations| durations.lag).fold(0.0, f64::max);
         if late > LATE_US {
+            verdict = Verdict::Unreliable;
             reasons.push(format!("The swarm asked up to {} late by itself (99th percentile).", time(late)));
         }
         if self.why == Why::Cancelled {

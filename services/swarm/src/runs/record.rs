@@ -47,6 +47,16 @@ struct Notes {
     intervals: Vec<Vec<Interval>>,
     looks: u64,
     saturated: u64,
+    idle: u64,
+}
+
+/// How the swarm itself is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Condition {
+    /// It is the limit itself.
+    pub is_saturated: bool,
+    /// It asks nobody: it is paused, or its engine has ended.
+    pub is_idle: bool,
 }
 
 impl Record {
@@ -55,7 +65,7 @@ impl Record {
         for tally in tallies {
             tally.begin_window();
         }
-        let notes = Notes { began: now, intervals: vec![Vec::new(); tallies.len()], looks: 0, saturated: 0 };
+        let notes = Notes { began: now, intervals: vec![Vec::new(); tallies.len()], looks: 0, saturated: 0, idle: 0 };
         Self {
             length: SHORTEST.max(Duration::from_secs_f64(seconds * tallies.len() as f64 / MOST)),
             before: Reading::take(),
@@ -68,11 +78,12 @@ impl Record {
     }
 
     /// Notes how the swarm itself is, and ends the present interval if it is long enough.
-    pub fn look(&self, tallies: &[Tally], run_began: Instant, is_saturated: bool) {
+    pub fn look(&self, tallies: &[Tally], run_began: Instant, condition: Condition) {
         let now = Instant::now();
         let mut notes = self.notes();
         notes.looks += 1;
-        notes.saturated += u64::from(is_saturated);
+        notes.saturated += u64::from(condition.is_saturated);
+        notes.idle += u64::from(condition.is_idle);
         if now.saturating_duration_since(notes.began) >= self.length {
             notes.end_interval(tallies, run_began, now);
         }
@@ -92,6 +103,12 @@ impl Record {
     pub fn saturated(&self) -> f64 {
         let notes = self.notes();
         notes.saturated as f64 / notes.looks.max(1) as f64
+    }
+
+    /// The part of the run in which the swarm asked nobody (0 to 1).
+    pub fn idle(&self) -> f64 {
+        let notes = self.notes();
+        notes.idle as f64 / notes.looks.max(1) as f64
     }
 
     /// How the machine was since the run began.
