@@ -14,7 +14,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use chassis::{Architecture, Capacity, DatagramSocket, Endpoint, Family, Site, StreamListener, Visit, Waiting};
-use chassis::{Wants, Workers};
+use chassis::{NEWCOMERS, Wants, Workers};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tokio::runtime::Builder;
@@ -34,9 +34,6 @@ pub const ARCHITECTURE: Architecture = Architecture {
     workers: Workers::Ignored("one thread runs all tasks"),
     capacity: Capacity::Connections(10_000),
 };
-
-/// Clients or datagrams taken at once, so that those already here are not kept waiting.
-const NEWCOMERS: usize = 64;
 
 /// How often a task looks for orders while its client is silent.
 const TICK: Duration = Duration::from_secs(1);
@@ -111,10 +108,7 @@ pub(crate) async fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Resu
     while site.turn() || !waiting.is_empty() {
         site.tell_of_runtime(figures);
         somebody_comes(&site, &door, waiting.next_timer()).await?;
-        for _ in 0..NEWCOMERS {
-            let Some(letter) = site.receive()? else { break };
-            waiting.take_in(&site, letter);
-        }
+        waiting.receive(&mut site)?;
         waiting.tend(&site);
     }
     Ok(())

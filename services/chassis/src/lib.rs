@@ -36,7 +36,7 @@ use std::io;
 
 use zen::Transport;
 
-pub use crowd::{Change, Crowd, Waiting};
+pub use crowd::{Change, Crowd, NEWCOMERS, Waiting};
 pub use letter::Letter;
 pub use linger::linger;
 pub use page::{Closed, IoUring, Rejected, RuntimeFigures};
