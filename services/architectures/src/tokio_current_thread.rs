@@ -70,28 +70,9 @@ pub(crate) async fn serve_clients(mut site: Site<StreamListener>) -> io::Result<
 /// The life of one client's task.
 async fn converse(client: &mut AsyncFd<Visit>) -> io::Result<()> {
     let mut alarm = pin!(sleep(TICK));
-    loop {
-        let interest = match client.get_ref().wants() {
-            Wants::ToHear => Interest::READABLE,
-            Wants::ToSpeak => Interest::WRITABLE,
-            Wants::ToWait(until) => {
-                sleep_until(until.into()).await;
-                client.get_mut().advance();
-                continue;
-            }
-            Wants::ToLeave => return Ok(()),
-        };
+    while client.get_ref().wants() != Wants::ToLeave {
         select! {
-            ready = client.ready_mut(interest) => {
-                let mut ready = ready?;
-                let visit = ready.get_inner_mut();
-                let blocked = match visit.advance() {
-                    Wants::ToSpeak => Ready::WRITABLE,
-                    _ if visit.may_have_more() => Ready::EMPTY,
-                    _ => Ready::READABLE,
-                };
-                ready.clear_ready_matching(blocked);
-            }
+            happened = go_on(client) => happened?,
             () = &mut alarm => {
                 let now = Instant::now();
                 client.get_mut().tend(now);
@@ -99,6 +80,31 @@ async fn converse(client: &mut AsyncFd<Visit>) -> io::Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// Waits for what the conversation wants, and does it.
+async fn go_on(client: &mut AsyncFd<Visit>) -> io::Result<()> {
+    let interest = match client.get_ref().wants() {
+        Wants::ToHear => Interest::READABLE,
+        Wants::ToSpeak => Interest::WRITABLE,
+        Wants::ToWait(until) => {
+            sleep_until(until.into()).await;
+            client.get_mut().advance();
+            return Ok(());
+        }
+        Wants::ToLeave => return Ok(()),
+    };
+    let mut ready = client.ready_mut(interest).await?;
+    let visit = ready.get_inner_mut();
+    let blocked = match visit.advance() {
+        Wants::ToSpeak => Ready::WRITABLE,
+        // Only a read tells that nothing is left, and what came while the reply was stuck is not told of again.
+        _ if interest.is_writable() || visit.may_have_more() => Ready::EMPTY,
+        _ => Ready::READABLE,
+    };
+    ready.clear_ready_matching(blocked);
+    Ok(())
 }
 
 pub(crate) async fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Result<()> {
