@@ -153,6 +153,23 @@ fn workers_follow_the_setting_up_and_down_while_clients_come_and_go() {
 }
 
 #[test]
+fn a_full_queue_keeps_nobody_from_adding_workers() {
+    // What the queue of `worker_queue` holds, one more in its leader's hand, and the kernel's.
+    const QUEUED: usize = 257;
+    const BEHIND: usize = 20;
+    let settings = ["workers=1", "idle_timeout=10m", "max_connections=1000"];
+    let server = Server::start_on("worker_queue", &["tcp"], &settings);
+    let mut first = Stream::connect(&server, "tcp");
+    first.ask(Q, A);
+    let mut others: Vec<_> = (0..QUEUED + BEHIND).map(|_| Stream::connect(&server, "tcp")).collect();
+    wait_for("the queue to be full", || (server.metric("zen_listen_queue_length", &[]) == BEHIND as f64).then_some(()));
+    assert_eq!(server.patch(json!({"workers": 2})).0, 200);
+    others[0].ask(Q, A);
+    drop((first, others));
+    server.stop();
+}
+
+#[test]
 fn settings_hold_for_conversations_that_go_on() {
     each(|architecture| {
         let server = Server::start_on(&architecture.name, &["tcp"], &["idle_timeout=1h"]);
