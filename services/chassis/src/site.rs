@@ -23,7 +23,7 @@ use crate::socket::{DatagramSocket, Stream, StreamListener, TICK};
 use crate::talk::Talk;
 use crate::visit::Visit;
 
-/// How often a paused worker looks whether the pause is over.
+/// How long a paused worker waits before it looks again whether the pause is over.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long after the last partial question's end a worker still takes clients that queue, in a drain under load.
@@ -200,13 +200,13 @@ impl<S: Endpoint> Site<S> {
         self.desk.page.settings.choose(|live| live.workers)
     }
 
-    /// For a worker that serves one client at a time: whether to go on. Sits out a pause. False when the server is drained
-    /// and nobody waits any more, or when there are fewer workers to be than this one's number.
+    /// For a worker that serves one client at a time: whether to go on. In a pause it waits a moment, and nobody is there to
+    /// be taken: whoever has other things to do, such as children to bury, does them meanwhile. False when the server is
+    /// drained and nobody waits any more, or when there are fewer workers to be than this one's number.
     pub fn proceed(&mut self) -> bool {
         self.look_for_orders();
-        while self.state() == State::Paused && self.is_wanted() {
+        if self.state() == State::Paused {
             thread::sleep(PAUSE);
-            self.look_for_orders();
         }
         self.is_wanted() && !self.has_left()
     }

@@ -120,6 +120,30 @@ fn a_paused_server_keeps_its_clients_waiting_and_answers_them_when_it_goes_on() 
 }
 
 #[test]
+fn who_leaves_in_a_pause_makes_room() {
+    for name in ["fork_per_connection", "socketserver_forking"] {
+        let server = Server::start_on(name, &["tcp"], &["max_connections=2", "idle_timeout=30s"]);
+        let processes = descendants(server.pid()).len();
+        let clients = [(); 2].map(|()| {
+            let mut client = Stream::connect(&server, "tcp");
+            client.ask(Q, A);
+            client
+        });
+        assert_eq!(server.post("/api/v1/pause", json!({})).0, 200);
+        // One after the other: the first may still be buried in the turn before the pause.
+        for (client, others) in clients.into_iter().zip([1, 0]) {
+            drop(client);
+            wait_for("the client's process to be buried", || {
+                (descendants(server.pid()).len() == processes + others).then_some(())
+            });
+        }
+        assert_eq!(server.post("/api/v1/resume", json!({})).0, 200);
+        Stream::connect(&server, "tcp").ask(Q, A);
+        server.stop();
+    }
+}
+
+#[test]
 fn a_pause_can_end_by_itself() {
     let server = Server::start_on("epoll", &["tcp"], &[]);
     assert_eq!(server.post("/api/v1/pause", json!({"for": "100ms"})).0, 200);
