@@ -239,8 +239,7 @@ impl<S: Endpoint> Site<S> {
                 Some(worker)
             }
             Err(error) => {
-                // The limit of processes may have been reached; the next tick tries again.
-                tracing::warn!(event = "worker_not_started", %error, "a worker could not be started");
+                worker_not_started(&error);
                 None
             }
         }
@@ -423,6 +422,12 @@ impl<S: Endpoint> Site<S> {
             self.socket = None;
         }
     }
+}
+
+/// Says that there was no thread or process for a worker or a request. The limit of processes may have been reached; the
+/// next one is tried all the same.
+pub fn worker_not_started(error: &io::Error) {
+    tracing::warn!(event = "worker_not_started", %error, "a worker could not be started");
 }
 
 impl<S> Drop for Site<S> {
@@ -669,6 +674,16 @@ impl Site<DatagramSocket> {
         Ok(Some(Errand { letter, desk, socket, seat }))
     }
 
+    /// Counts a datagram as dropped for which there was no thread or process.
+    pub fn give_up(&self, errand: Errand) {
+        self.desk.slot.dropped[Dropped::WouldBlock as usize].add(1);
+        let unborn = (errand.desk.role == Role::Child).then_some(errand.seat);
+        drop(errand);
+        if let Some(seat) = unborn {
+            self.vacate(seat);
+        }
+    }
+
     /// sendto(2): answers a datagram, after whatever the answer costs.
     pub fn answer(&self, letter: &Letter) {
         if let crate::Wants::ToWait(until) = letter.wants() {
@@ -790,5 +805,38 @@ impl BackOff {
 impl Drop for BackOff {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+    use crate::page::LiveValue;
+    use crate::settings::Source;
+    use crate::socket::{self, Options, TALK_TICK};
+
+    #[test]
+    fn a_datagram_that_nobody_can_answer_is_counted_and_leaves_its_seat() {
+        let page = Page::map().unwrap();
+        page.settings.set_max_question(zen::MAX_MAX_QUESTION);
+        page.settings.write(&[(LiveValue::MaxConnections, 10, Source::Default)]);
+        page.endpoint_count.store(1, Ordering::Relaxed);
+        let endpoint = &page.endpoints()[0];
+        let options = Options { backlog: 10, receive_buffer: 65536, send_tick: TALK_TICK };
+        let (fd, at) = socket::bind(&"udp://127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let mut site = Site::new(page, endpoint, DatagramSocket::new(fd, at.transport, options));
+        let zen::Address::Host(host, port) = at.address else { panic!("{at}") };
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for (receive, dropped) in [Site::receive_for_thread, Site::receive_for_process].into_iter().zip(1..) {
+            client.send_to(b"Simple is better than?", (host.as_str(), port)).unwrap();
+            let errand = std::iter::repeat_with(|| receive(&mut site).unwrap()).find_map(|errand| errand).unwrap();
+            assert_eq!(site.seated(), 1);
+            site.give_up(errand);
+            let counted = endpoint.sum(|slot| slot.dropped[Dropped::WouldBlock as usize].get());
+            assert_eq!((site.seated(), counted), (0, dropped));
+            assert_eq!(endpoint.slot(1).owner.get(), 0);
+        }
     }
 }

@@ -177,6 +177,23 @@ fn workers_follow_the_setting_up_and_down_while_clients_come_and_go() {
 }
 
 #[test]
+fn who_has_a_thread_or_process_for_each_client_says_how_many() {
+    for name in ["thread_per_connection", "fork_per_connection", "socketserver_threading", "socketserver_forking"] {
+        let server = Server::start_on(name, &["tcp"], &["idle_timeout=10m"]);
+        let clients = [(); 5].map(|()| {
+            let mut client = Stream::connect(&server, "tcp");
+            client.ask(Q, A);
+            client
+        });
+        let running = || server.metric("zen_workers", &["state=\"running\""]) as usize;
+        wait_for(&format!("{name}: five of them"), || (running() == clients.len()).then_some(()));
+        drop(clients);
+        wait_for(&format!("{name}: none"), || (running() == 0).then_some(()));
+        server.stop();
+    }
+}
+
+#[test]
 fn a_full_queue_keeps_nobody_from_adding_workers() {
     // What the queue of `worker_queue` holds, one more in its leader's hand, and the kernel's.
     const QUEUED: usize = 257;
