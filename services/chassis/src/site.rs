@@ -174,7 +174,6 @@ impl<S: Endpoint> Site<S> {
 
     fn place(&self, index: usize, role: Role, socket: Option<S>) -> Self {
         let slot = self.desk.endpoint.slot(self.first_slot + index);
-        slot.take(std::process::id());
         Self {
             desk: Desk { slot, role, ..self.desk },
             index,
@@ -366,12 +365,22 @@ impl<S: Endpoint> Site<S> {
 
     fn look_for_orders(&mut self) {
         self.desk.sit();
+        self.take_slot();
         self.looked = Instant::now();
         desk::tick(self.looked);
         self.strike();
         linger::sweep();
         if self.drain().is_some_and(|drain| Instant::now() > drain.partial_end() + LAST_CLIENTS) {
             self.socket = None;
+        }
+    }
+
+    /// A worker takes its slot when it looks for orders first: had it been taken for one that could not be started, nobody
+    /// would give it back.
+    fn take_slot(&self) {
+        let Desk { slot, role, tenure, .. } = self.desk;
+        if tenure == Tenure::Worker && role != Role::Manager && slot.owner.get() == 0 {
+            slot.take(std::process::id());
         }
     }
 
@@ -817,17 +826,32 @@ mod tests {
     use crate::settings::Source;
     use crate::socket::{self, Options, TALK_TICK};
 
-    #[test]
-    fn a_datagram_that_nobody_can_answer_is_counted_and_leaves_its_seat() {
+    fn endpoint() -> (Site<DatagramSocket>, &'static EndpointPage, (String, u16)) {
         let page = Page::map().unwrap();
         page.settings.set_max_question(zen::MAX_MAX_QUESTION);
-        page.settings.write(&[(LiveValue::MaxConnections, 10, Source::Default)]);
+        page.settings
+            .write(&[(LiveValue::MaxConnections, 10, Source::Default), (LiveValue::Workers, 4, Source::Default)]);
         page.endpoint_count.store(1, Ordering::Relaxed);
         let endpoint = &page.endpoints()[0];
         let options = Options { backlog: 10, receive_buffer: 65536, send_tick: TALK_TICK };
         let (fd, at) = socket::bind(&"udp://127.0.0.1:0".parse().unwrap(), options).unwrap();
-        let mut site = Site::new(page, endpoint, DatagramSocket::new(fd, at.transport, options));
+        let site = Site::new(page, endpoint, DatagramSocket::new(fd, at.transport, options));
         let zen::Address::Host(host, port) = at.address else { panic!("{at}") };
+        (site, endpoint, (host, port))
+    }
+
+    #[test]
+    fn a_worker_has_its_slot_from_when_it_looks_for_orders() {
+        let (site, endpoint, _) = endpoint();
+        drop(site.for_thread_inside(3));
+        assert_eq!(endpoint.slot(3).owner.get(), 0, "it could not be started");
+        assert!(site.for_thread_inside(3).is_needed());
+        assert_eq!(endpoint.slot(3).owner.get(), u64::from(std::process::id()));
+    }
+
+    #[test]
+    fn a_datagram_that_nobody_can_answer_is_counted_and_leaves_its_seat() {
+        let (mut site, endpoint, (host, port)) = endpoint();
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         for (receive, dropped) in [Site::receive_for_thread, Site::receive_for_process].into_iter().zip(1..) {
             client.send_to(b"Simple is better than?", (host.as_str(), port)).unwrap();
