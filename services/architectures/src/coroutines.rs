@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use chassis::{Architecture, Capacity, DatagramSocket, Endpoint, Family, Site, StreamListener, Visit, Waiting};
-use chassis::{Wants, Workers};
+use chassis::{NEWCOMERS, Wants, Workers};
 use executor::{Executor, run};
 use future::{First, first};
 use reactor::Reactor;
@@ -35,9 +35,6 @@ pub const ARCHITECTURE: Architecture = Architecture {
     workers: Workers::Ignored("one thread runs all tasks"),
     capacity: Capacity::Connections(10_000),
 };
-
-/// Clients or datagrams taken at once, so that those already here are not kept waiting.
-const NEWCOMERS: usize = 64;
 
 /// How often a task looks for orders while its client is silent.
 const TICK: Duration = Duration::from_secs(1);
@@ -109,17 +106,9 @@ async fn answer_datagrams(executor: Executor, mut site: Site<DatagramSocket>) ->
     let door = watch(reactor, &site)?;
     while site.turn() || !waiting.is_empty() {
         if somebody_comes(reactor, &site, &door, waiting.next_timer()).await? {
-            receive(&mut site, &mut waiting)?;
+            waiting.receive(&mut site)?;
         }
         waiting.tend(&site);
-    }
-    Ok(())
-}
-
-fn receive(site: &mut Site<DatagramSocket>, waiting: &mut Waiting) -> io::Result<()> {
-    for _ in 0..NEWCOMERS {
-        let Some(letter) = site.receive()? else { break };
-        waiting.take_in(site, letter);
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::time::Instant;
 
 use chassis::{Architecture, Capacity, Change, Crowd, DatagramSocket, Endpoint, Family, Site, StreamListener};
-use chassis::{Waiting, Wants, Workers};
+use chassis::{NEWCOMERS, Waiting, Wants, Workers};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
@@ -30,9 +30,6 @@ pub const ARCHITECTURE: Architecture = Architecture {
 
 /// What the endpoint's own events carry; a client's carry its descriptor.
 const ENDPOINT: u64 = u64::MAX;
-
-/// Clients or datagrams taken in one turn, so that those already here are not kept waiting.
-const NEWCOMERS: usize = 64;
 
 /// Events taken in one turn.
 const EVENTS: usize = 256;
@@ -77,17 +74,9 @@ pub(crate) fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Result<()>
         epoll.watch_endpoint(&site)?;
         epoll.wait(&site, waiting.next_timer(), &mut events)?;
         if events.drain(..).next().is_some() {
-            receive(&mut site, &mut waiting)?;
+            waiting.receive(&mut site)?;
         }
         waiting.tend(&site);
-    }
-    Ok(())
-}
-
-fn receive(site: &mut Site<DatagramSocket>, waiting: &mut Waiting) -> io::Result<()> {
-    for _ in 0..NEWCOMERS {
-        let Some(letter) = site.receive()? else { break };
-        waiting.take_in(site, letter);
     }
     Ok(())
 }

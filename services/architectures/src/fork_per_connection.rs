@@ -32,10 +32,11 @@ struct Server {
 fn serve_clients(mut site: Site<StreamListener>) -> io::Result<()> {
     let mut servers = Vec::new();
     while site.proceed() {
+        // Before the next client: those who are gone must not count when it is asked whether there is room.
+        bury_the_dead(&site, &mut servers);
         if let Some(visit) = site.accept_for_process()? {
             servers.extend(start(&site, visit));
         }
-        bury_the_dead(&site, &mut servers);
     }
     while !servers.is_empty() {
         site.rest();

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Instant;
 
 use chassis::{Architecture, Capacity, Crowd, DatagramSocket, Endpoint, Family, Site, StreamListener};
-use chassis::{Waiting, Wants, Workers};
+use chassis::{NEWCOMERS, Waiting, Wants, Workers};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 pub const ARCHITECTURE: Architecture = Architecture {
@@ -25,9 +25,6 @@ pub const ARCHITECTURE: Architecture = Architecture {
     workers: Workers::Ignored("one thread serves all clients"),
     capacity: Capacity::Connections(4096),
 };
-
-/// Clients or datagrams taken in one turn, so that those already here are not kept waiting.
-const NEWCOMERS: usize = 64;
 
 fn serve_clients(mut site: Site<StreamListener>) -> io::Result<()> {
     site.set_blocking(false)?;
@@ -108,17 +105,9 @@ fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Result<()> {
         let mut list = Vec::from_iter(site.is_open().then(|| PollFd::new(&site, PollFlags::IN)));
         poll(&site, waiting.next_timer(), &mut list)?;
         if list.iter().any(|entry| !entry.revents().is_empty()) {
-            receive(&mut site, &mut waiting)?;
+            waiting.receive(&mut site)?;
         }
         waiting.tend(&site);
-    }
-    Ok(())
-}
-
-fn receive(site: &mut Site<DatagramSocket>, waiting: &mut Waiting) -> io::Result<()> {
-    for _ in 0..NEWCOMERS {
-        let Some(letter) = site.receive()? else { break };
-        waiting.take_in(site, letter);
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use std::ptr;
 use std::time::Instant;
 
 use chassis::{Architecture, Capacity, Crowd, DatagramSocket, Endpoint, Family, Site, StreamListener};
-use chassis::{Waiting, Wants, Workers};
+use chassis::{NEWCOMERS, Waiting, Wants, Workers};
 
 pub const ARCHITECTURE: Architecture = Architecture {
     name: "select",
@@ -26,9 +26,6 @@ pub const ARCHITECTURE: Architecture = Architecture {
     workers: Workers::Ignored("one thread serves all clients"),
     capacity: Capacity::Connections(960),
 };
-
-/// Clients or datagrams taken in one turn, so that those already here are not kept waiting.
-const NEWCOMERS: usize = 64;
 
 fn serve_clients(mut site: Site<StreamListener>) -> io::Result<()> {
     site.set_blocking(false)?;
@@ -66,17 +63,9 @@ fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Result<()> {
         let mut sets = Sets::new(&site);
         sets.select(&site, waiting.next_timer())?;
         if sets.has_endpoint() {
-            receive(&mut site, &mut waiting)?;
+            waiting.receive(&mut site)?;
         }
         waiting.tend(&site);
-    }
-    Ok(())
-}
-
-fn receive(site: &mut Site<DatagramSocket>, waiting: &mut Waiting) -> io::Result<()> {
-    for _ in 0..NEWCOMERS {
-        let Some(letter) = site.receive()? else { break };
-        waiting.take_in(site, letter);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@
 use std::io;
 use std::time::Duration;
 
-use ::socketserver::{BaseRequestHandler, Requests, Server};
+use ::socketserver::{BaseRequestHandler, Failure, Requests, Server};
 use chassis::{Architecture, Capacity, Endpoint, Errand, Family, Site, Visit, Workers};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -80,6 +80,19 @@ impl<S: Endpoint, R> Requested<S, R> {
     /// Once a turn: pauses, drains, orders.
     pub fn goes_on(&mut self) -> bool {
         self.site.proceed()
+    }
+
+    /// The same where each request has a thread or process of its own: says how many there are.
+    pub fn goes_on_apart(&mut self) -> bool {
+        self.site.report_running(self.site.seated());
+        self.goes_on()
+    }
+}
+
+/// Tells of requests that found no thread or process. What goes wrong in one is counted where it does.
+pub(crate) fn tell(failure: &Failure) {
+    if let Failure::Spawn(error) = failure {
+        chassis::worker_not_started(error);
     }
 }
 

@@ -9,7 +9,7 @@
 use ::socketserver::{ForkingMixIn, Server};
 use chassis::{Architecture, Capacity, DatagramSocket, Endpoint, Errand, Family, Site, StreamListener, Visit, Workers};
 
-use crate::socketserver::{Client, Letter, Requested, TICK};
+use crate::socketserver::{Client, Letter, Requested, TICK, tell};
 
 pub const ARCHITECTURE: Architecture = Architecture {
     name: "socketserver_forking",
@@ -19,12 +19,12 @@ pub const ARCHITECTURE: Architecture = Architecture {
     stream: Some(|site| {
         let clients = Requested { site, take: Site::accept_for_process };
         let server = Server::new::<Client>(clients).with(forking());
-        server.on_service_actions(Requested::goes_on).serve_forever(TICK)
+        server.on_handle_error(tell).on_service_actions(Requested::goes_on_apart).serve_forever(TICK)
     }),
     datagram: Some(|site| {
         let letters = Requested { site, take: Site::receive_for_process };
         let server = Server::new::<Letter>(letters).with(forking());
-        server.on_service_actions(Requested::goes_on).serve_forever(TICK)
+        server.on_handle_error(tell).on_service_actions(Requested::goes_on_apart).serve_forever(TICK)
     }),
     workers: Workers::Ignored("each request has a process of its own"),
     capacity: Capacity::Processes(CHILDREN),
@@ -72,5 +72,7 @@ impl Apart for Errand {
         Self::abandon(self);
     }
 
-    fn refuse(self, _: &Site<DatagramSocket>) {}
+    fn refuse(self, site: &Site<DatagramSocket>) {
+        site.give_up(self);
+    }
 }

@@ -14,7 +14,7 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use chassis::{Architecture, Capacity, DatagramSocket, Endpoint, Family, Site, StreamListener, Visit, Waiting};
-use chassis::{Wants, Workers};
+use chassis::{NEWCOMERS, Wants, Workers};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tokio::runtime::Builder;
@@ -34,9 +34,6 @@ pub const ARCHITECTURE: Architecture = Architecture {
     workers: Workers::Ignored("one thread runs all tasks"),
     capacity: Capacity::Connections(10_000),
 };
-
-/// Clients or datagrams taken at once, so that those already here are not kept waiting.
-const NEWCOMERS: usize = 64;
 
 /// How often a task looks for orders while its client is silent.
 const TICK: Duration = Duration::from_secs(1);
@@ -73,28 +70,9 @@ pub(crate) async fn serve_clients(mut site: Site<StreamListener>) -> io::Result<
 /// The life of one client's task.
 async fn converse(client: &mut AsyncFd<Visit>) -> io::Result<()> {
     let mut alarm = pin!(sleep(TICK));
-    loop {
-        let interest = match client.get_ref().wants() {
-            Wants::ToHear => Interest::READABLE,
-            Wants::ToSpeak => Interest::WRITABLE,
-            Wants::ToWait(until) => {
-                sleep_until(until.into()).await;
-                client.get_mut().advance();
-                continue;
-            }
-            Wants::ToLeave => return Ok(()),
-        };
+    while client.get_ref().wants() != Wants::ToLeave {
         select! {
-            ready = client.ready_mut(interest) => {
-                let mut ready = ready?;
-                let visit = ready.get_inner_mut();
-                let blocked = match visit.advance() {
-                    Wants::ToSpeak => Ready::WRITABLE,
-                    _ if visit.may_have_more() => Ready::EMPTY,
-                    _ => Ready::READABLE,
-                };
-                ready.clear_ready_matching(blocked);
-            }
+            happened = go_on(client) => happened?,
             () = &mut alarm => {
                 let now = Instant::now();
                 client.get_mut().tend(now);
@@ -102,6 +80,31 @@ async fn converse(client: &mut AsyncFd<Visit>) -> io::Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// Waits for what the conversation wants, and does it.
+async fn go_on(client: &mut AsyncFd<Visit>) -> io::Result<()> {
+    let interest = match client.get_ref().wants() {
+        Wants::ToHear => Interest::READABLE,
+        Wants::ToSpeak => Interest::WRITABLE,
+        Wants::ToWait(until) => {
+            sleep_until(until.into()).await;
+            client.get_mut().advance();
+            return Ok(());
+        }
+        Wants::ToLeave => return Ok(()),
+    };
+    let mut ready = client.ready_mut(interest).await?;
+    let visit = ready.get_inner_mut();
+    let blocked = match visit.advance() {
+        Wants::ToSpeak => Ready::WRITABLE,
+        // Only a read tells that nothing is left, and what came while the reply was stuck is not told of again.
+        _ if interest.is_writable() || visit.may_have_more() => Ready::EMPTY,
+        _ => Ready::READABLE,
+    };
+    ready.clear_ready_matching(blocked);
+    Ok(())
 }
 
 pub(crate) async fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Result<()> {
@@ -111,10 +114,7 @@ pub(crate) async fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Resu
     while site.turn() || !waiting.is_empty() {
         site.tell_of_runtime(figures);
         somebody_comes(&site, &door, waiting.next_timer()).await?;
-        for _ in 0..NEWCOMERS {
-            let Some(letter) = site.receive()? else { break };
-            waiting.take_in(&site, letter);
-        }
+        waiting.receive(&mut site)?;
         waiting.tend(&site);
     }
     Ok(())

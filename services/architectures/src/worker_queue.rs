@@ -5,15 +5,16 @@
 //! **Watch** on the dashboard: context switches per question, threads, the clients' latency once all workers are taken.
 //! **Chapter**: "Threaded and Multiprocess Servers": the "master thread with an accept() loop" and its "queue of workers".
 
-use std::collections::VecDeque;
+mod queue;
+
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
 
 use chassis::{
     Architecture, Capacity, DatagramSocket, Endpoint, Family, Letter, Newcomer, Site, StreamListener, Workers,
 };
+use queue::Queue;
 
 pub const ARCHITECTURE: Architecture = Architecture {
     name: "worker_queue",
@@ -25,9 +26,6 @@ pub const ARCHITECTURE: Architecture = Architecture {
     workers: Workers::Threads(4),
     capacity: Capacity::PerWorker,
 };
-
-/// Clients that may wait in the queue; the others wait in the kernel's.
-const QUEUE: usize = 256;
 
 /// Who goes through the queue: somebody accepted, or a datagram.
 trait Client: Send + Sized + 'static {
@@ -74,7 +72,8 @@ fn lead<C: Client>(mut site: Site<C::Socket>) -> io::Result<()> {
     site.keep_a_slot();
     let queue = Arc::new(Queue::<C>::default());
     let mut team: Vec<Option<JoinHandle<()>>> = Vec::new();
-    while site.proceed() {
+    let mut kept = None;
+    while site.proceed() || kept.is_some() {
         team.resize_with(team.len().max(site.workers()), || None);
         for (index, worker) in team.iter_mut().enumerate() {
             if worker.take_if(|thread| thread.is_finished()).is_some() {
@@ -85,9 +84,12 @@ fn lead<C: Client>(mut site: Site<C::Socket>) -> io::Result<()> {
             }
         }
         site.report_running(team.iter().flatten().count());
-        if let Some(client) = C::take(&mut site)? {
-            queue.put(client);
-        }
+        // While the queue is full its first in line stays here, and orders are heard all the same.
+        let client = match kept.take() {
+            None => C::take(&mut site)?,
+            kept => kept,
+        };
+        kept = client.and_then(|client| queue.put(client, site.tick()));
     }
     queue.close();
     team.into_iter().flatten().for_each(|thread| drop(thread.join()));
@@ -103,48 +105,4 @@ fn start<C: Client>(mut site: Site<C::Socket>, queue: Arc<Queue<C>>) -> io::Resu
         }
     };
     Builder::new().name("worker".into()).spawn(work)
-}
-
-/// Who finds it full waits, and who finds it empty waits too, a tick at the most.
-struct Queue<C> {
-    state: Mutex<(VecDeque<C>, bool)>,
-    filled: Condvar,
-    emptied: Condvar,
-}
-
-impl<C> Default for Queue<C> {
-    fn default() -> Self {
-        Self { state: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() }
-    }
-}
-
-impl<C> Queue<C> {
-    fn put(&self, client: C) {
-        let waited = self.emptied.wait_while(self.lock(), |(queue, _)| queue.len() >= QUEUE);
-        waited.unwrap_or_else(PoisonError::into_inner).0.push_back(client);
-        self.filled.notify_one();
-    }
-
-    fn get(&self, tick: Duration) -> Option<C> {
-        let idle = |(queue, closed): &mut (VecDeque<C>, bool)| queue.is_empty() && !*closed;
-        let waited = self.filled.wait_timeout_while(self.lock(), tick, idle);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        self.emptied.notify_one();
-        state.0.pop_front()
-    }
-
-    fn close(&self) {
-        self.lock().1 = true;
-        self.filled.notify_all();
-    }
-
-    fn is_over(&self) -> bool {
-        let (queue, closed) = &*self.lock();
-        *closed && queue.is_empty()
-    }
-
-    /// Nothing in here can fail half-way, so a worker that panicked left it whole.
-    fn lock(&self) -> MutexGuard<'_, (VecDeque<C>, bool)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Instant;
 
@@ -10,6 +11,9 @@ use crate::site::Site;
 use crate::socket::{DatagramSocket, TICK};
 use crate::talk::Wants;
 use crate::visit::Visit;
+
+/// Clients or datagrams that a loop takes in one turn, so that those already here are not kept waiting.
+pub const NEWCOMERS: usize = 64;
 
 /// The clients of one loop, by descriptor.
 ///
@@ -132,6 +136,18 @@ pub struct Waiting {
 }
 
 impl Waiting {
+    /// Receives what has come, [`NEWCOMERS`] at the most, and [takes it in](Self::take_in): for sockets that do not block.
+    ///
+    /// # Errors
+    /// If the socket cannot be read.
+    pub fn receive(&mut self, site: &mut Site<DatagramSocket>) -> io::Result<()> {
+        for _ in 0..NEWCOMERS {
+            let Some(letter) = site.receive()? else { break };
+            self.take_in(site, letter);
+        }
+        Ok(())
+    }
+
     /// Takes in a letter: answers it at once, or keeps it for as long as its answer costs.
     pub fn take_in(&mut self, site: &Site<DatagramSocket>, letter: Letter) {
         match letter.wants() {

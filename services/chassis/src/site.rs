@@ -23,7 +23,7 @@ use crate::socket::{DatagramSocket, Stream, StreamListener, TICK};
 use crate::talk::Talk;
 use crate::visit::Visit;
 
-/// How often a paused worker looks whether the pause is over.
+/// How long a paused worker waits before it looks again whether the pause is over.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long after the last partial question's end a worker still takes clients that queue, in a drain under load.
@@ -174,7 +174,6 @@ impl<S: Endpoint> Site<S> {
 
     fn place(&self, index: usize, role: Role, socket: Option<S>) -> Self {
         let slot = self.desk.endpoint.slot(self.first_slot + index);
-        slot.take(std::process::id());
         Self {
             desk: Desk { slot, role, ..self.desk },
             index,
@@ -200,13 +199,13 @@ impl<S: Endpoint> Site<S> {
         self.desk.page.settings.choose(|live| live.workers)
     }
 
-    /// For a worker that serves one client at a time: whether to go on. Sits out a pause. False when the server is drained
-    /// and nobody waits any more, or when there are fewer workers to be than this one's number.
+    /// For a worker that serves one client at a time: whether to go on. In a pause it waits a moment, and nobody is there to
+    /// be taken: whoever has other things to do, such as children to bury, does them meanwhile. False when the server is
+    /// drained and nobody waits any more, or when there are fewer workers to be than this one's number.
     pub fn proceed(&mut self) -> bool {
         self.look_for_orders();
-        while self.state() == State::Paused && self.is_wanted() {
+        if self.state() == State::Paused {
             thread::sleep(PAUSE);
-            self.look_for_orders();
         }
         self.is_wanted() && !self.has_left()
     }
@@ -239,8 +238,7 @@ impl<S: Endpoint> Site<S> {
                 Some(worker)
             }
             Err(error) => {
-                // The limit of processes may have been reached; the next tick tries again.
-                tracing::warn!(event = "worker_not_started", %error, "a worker could not be started");
+                worker_not_started(&error);
                 None
             }
         }
@@ -367,12 +365,22 @@ impl<S: Endpoint> Site<S> {
 
     fn look_for_orders(&mut self) {
         self.desk.sit();
+        self.take_slot();
         self.looked = Instant::now();
         desk::tick(self.looked);
         self.strike();
         linger::sweep();
         if self.drain().is_some_and(|drain| Instant::now() > drain.partial_end() + LAST_CLIENTS) {
             self.socket = None;
+        }
+    }
+
+    /// A worker takes its slot when it looks for orders first: had it been taken for one that could not be started, nobody
+    /// would give it back.
+    fn take_slot(&self) {
+        let Desk { slot, role, tenure, .. } = self.desk;
+        if tenure == Tenure::Worker && role != Role::Manager && slot.owner.get() == 0 {
+            slot.take(std::process::id());
         }
     }
 
@@ -423,6 +431,12 @@ impl<S: Endpoint> Site<S> {
             self.socket = None;
         }
     }
+}
+
+/// Says that there was no thread or process for a worker or a request. The limit of processes may have been reached; the
+/// next one is tried all the same.
+pub fn worker_not_started(error: &io::Error) {
+    tracing::warn!(event = "worker_not_started", %error, "a worker could not be started");
 }
 
 impl<S> Drop for Site<S> {
@@ -669,6 +683,16 @@ impl Site<DatagramSocket> {
         Ok(Some(Errand { letter, desk, socket, seat }))
     }
 
+    /// Counts a datagram as dropped for which there was no thread or process.
+    pub fn give_up(&self, errand: Errand) {
+        self.desk.slot.dropped[Dropped::WouldBlock as usize].add(1);
+        let unborn = (errand.desk.role == Role::Child).then_some(errand.seat);
+        drop(errand);
+        if let Some(seat) = unborn {
+            self.vacate(seat);
+        }
+    }
+
     /// sendto(2): answers a datagram, after whatever the answer costs.
     pub fn answer(&self, letter: &Letter) {
         if let crate::Wants::ToWait(until) = letter.wants() {
@@ -790,5 +814,53 @@ impl BackOff {
 impl Drop for BackOff {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+    use crate::page::LiveValue;
+    use crate::settings::Source;
+    use crate::socket::{self, Options, TALK_TICK};
+
+    fn endpoint() -> (Site<DatagramSocket>, &'static EndpointPage, (String, u16)) {
+        let page = Page::map().unwrap();
+        page.settings.set_max_question(zen::MAX_MAX_QUESTION);
+        page.settings
+            .write(&[(LiveValue::MaxConnections, 10, Source::Default), (LiveValue::Workers, 4, Source::Default)]);
+        page.endpoint_count.store(1, Ordering::Relaxed);
+        let endpoint = &page.endpoints()[0];
+        let options = Options { backlog: 10, receive_buffer: 65536, send_tick: TALK_TICK };
+        let (fd, at) = socket::bind(&"udp://127.0.0.1:0".parse().unwrap(), options).unwrap();
+        let site = Site::new(page, endpoint, DatagramSocket::new(fd, at.transport, options));
+        let zen::Address::Host(host, port) = at.address else { panic!("{at}") };
+        (site, endpoint, (host, port))
+    }
+
+    #[test]
+    fn a_worker_has_its_slot_from_when_it_looks_for_orders() {
+        let (site, endpoint, _) = endpoint();
+        drop(site.for_thread_inside(3));
+        assert_eq!(endpoint.slot(3).owner.get(), 0, "it could not be started");
+        assert!(site.for_thread_inside(3).is_needed());
+        assert_eq!(endpoint.slot(3).owner.get(), u64::from(std::process::id()));
+    }
+
+    #[test]
+    fn a_datagram_that_nobody_can_answer_is_counted_and_leaves_its_seat() {
+        let (mut site, endpoint, (host, port)) = endpoint();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for (receive, dropped) in [Site::receive_for_thread, Site::receive_for_process].into_iter().zip(1..) {
+            client.send_to(b"Simple is better than?", (host.as_str(), port)).unwrap();
+            let errand = std::iter::repeat_with(|| receive(&mut site).unwrap()).find_map(|errand| errand).unwrap();
+            assert_eq!(site.seated(), 1);
+            site.give_up(errand);
+            let counted = endpoint.sum(|slot| slot.dropped[Dropped::WouldBlock as usize].get());
+            assert_eq!((site.seated(), counted), (0, dropped));
+            assert_eq!(endpoint.slot(1).owner.get(), 0);
+        }
     }
 }

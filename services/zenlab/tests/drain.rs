@@ -94,6 +94,28 @@ fn drain(architecture: &Architecture, transport: &str) -> Vec<String> {
     lost
 }
 
+/// Answers that take longer than a drain may are lost, but in order: the drain ends in time, and the books say so.
+#[test]
+fn a_drain_does_not_wait_for_answers_that_cost_more_time_than_it_has() {
+    for_each(registry(), |architecture| {
+        let settings = ["answer_work=wait", "answer_delay=5s", "drain_timeout=1s"];
+        let server = Server::start_on(&architecture.name, &["tcp"], &settings);
+        let mut client = Stream::connect(&server, "tcp");
+        client.say(&Q.repeat(PIPELINE));
+        let received = (Q.len() * PIPELINE) as f64;
+        wait_for("the questions", || (server.metric("zen_received_bytes_total", &[]) == received).then_some(()));
+        assert_eq!(server.post("/api/v1/drain", json!({})).0, 202);
+        wait_for("parked", || (server.status()["state"] == "parked").then_some(()));
+        let forced = server.metric("zen_connections_closed_total", &["reason=\"forced\""]);
+        let crashed = server.metric("zen_connections_closed_total", &["reason=\"crashed\""]);
+        client.hear_rest();
+        server.stop();
+        let name = &architecture.name;
+        let problem = format!("{name}: {forced} ended by force, {crashed} by a crash");
+        (forced, crashed).ne(&(1.0, 0.0)).then_some(problem).into_iter().collect()
+    });
+}
+
 /// Clients that come and go, each at once replaced by the next.
 const CHURNING: usize = 16;
 

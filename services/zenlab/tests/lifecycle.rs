@@ -120,6 +120,30 @@ fn a_paused_server_keeps_its_clients_waiting_and_answers_them_when_it_goes_on() 
 }
 
 #[test]
+fn who_leaves_in_a_pause_makes_room() {
+    for name in ["fork_per_connection", "socketserver_forking"] {
+        let server = Server::start_on(name, &["tcp"], &["max_connections=2", "idle_timeout=30s"]);
+        let processes = descendants(server.pid()).len();
+        let clients = [(); 2].map(|()| {
+            let mut client = Stream::connect(&server, "tcp");
+            client.ask(Q, A);
+            client
+        });
+        assert_eq!(server.post("/api/v1/pause", json!({})).0, 200);
+        // One after the other: the first may still be buried in the turn before the pause.
+        for (client, others) in clients.into_iter().zip([1, 0]) {
+            drop(client);
+            wait_for("the client's process to be buried", || {
+                (descendants(server.pid()).len() == processes + others).then_some(())
+            });
+        }
+        assert_eq!(server.post("/api/v1/resume", json!({})).0, 200);
+        Stream::connect(&server, "tcp").ask(Q, A);
+        server.stop();
+    }
+}
+
+#[test]
 fn a_pause_can_end_by_itself() {
     let server = Server::start_on("epoll", &["tcp"], &[]);
     assert_eq!(server.post("/api/v1/pause", json!({"for": "100ms"})).0, 200);
@@ -150,6 +174,40 @@ fn workers_follow_the_setting_up_and_down_while_clients_come_and_go() {
         assert_eq!(server.metric("zen_worker_restarts_total", &[]), 0.0);
         server.stop();
     });
+}
+
+#[test]
+fn who_has_a_thread_or_process_for_each_client_says_how_many() {
+    for name in ["thread_per_connection", "fork_per_connection", "socketserver_threading", "socketserver_forking"] {
+        let server = Server::start_on(name, &["tcp"], &["idle_timeout=10m"]);
+        let clients = [(); 5].map(|()| {
+            let mut client = Stream::connect(&server, "tcp");
+            client.ask(Q, A);
+            client
+        });
+        let running = || server.metric("zen_workers", &["state=\"running\""]) as usize;
+        wait_for(&format!("{name}: five of them"), || (running() == clients.len()).then_some(()));
+        drop(clients);
+        wait_for(&format!("{name}: none"), || (running() == 0).then_some(()));
+        server.stop();
+    }
+}
+
+#[test]
+fn a_full_queue_keeps_nobody_from_adding_workers() {
+    // What the queue of `worker_queue` holds, one more in its leader's hand, and the kernel's.
+    const QUEUED: usize = 257;
+    const BEHIND: usize = 20;
+    let settings = ["workers=1", "idle_timeout=10m", "max_connections=1000"];
+    let server = Server::start_on("worker_queue", &["tcp"], &settings);
+    let mut first = Stream::connect(&server, "tcp");
+    first.ask(Q, A);
+    let mut others: Vec<_> = (0..QUEUED + BEHIND).map(|_| Stream::connect(&server, "tcp")).collect();
+    wait_for("the queue to be full", || (server.metric("zen_listen_queue_length", &[]) == BEHIND as f64).then_some(()));
+    assert_eq!(server.patch(json!({"workers": 2})).0, 200);
+    others[0].ask(Q, A);
+    drop((first, others));
+    server.stop();
 }
 
 #[test]

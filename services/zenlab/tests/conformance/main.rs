@@ -26,7 +26,7 @@ use std::thread;
 
 use books::{Books, books};
 use datagrams::DATAGRAMS;
-use streams::STREAMS;
+use streams::{STREAMS, asks_while_its_answers_are_stuck};
 
 use support::process::{self, Process};
 use support::{Architecture, Server, for_each, registry, wait_for};
@@ -57,6 +57,21 @@ fn every_architecture_says_the_same() {
     let (ran, skipped) = (RAN.load(Ordering::Relaxed), SKIPPED.load(Ordering::Relaxed));
     println!("{ran} cells ran, {skipped} skipped, {cells} in all");
     assert_eq!(ran + skipped, cells);
+}
+
+/// With clocks so long that none of them makes a server look at a client of whom it has heard nothing.
+#[test]
+fn what_is_asked_while_answers_are_stuck_is_answered() {
+    for_each(registry(), |architecture| {
+        let transports: Vec<_> = TRANSPORTS.into_iter().filter(|transport| is_stream(transport)).collect();
+        let settings = ["idle_timeout=10m", "write_stall=60s"];
+        let server = Server::start_on(&architecture.name, &transports, &settings);
+        for transport in transports {
+            asks_while_its_answers_are_stuck(&server, transport);
+        }
+        server.stop();
+        Vec::new()
+    });
 }
 
 fn conform(architecture: &Architecture) -> Vec<String> {

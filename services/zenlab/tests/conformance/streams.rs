@@ -295,6 +295,27 @@ fn never_reads(server: &Server, transport: &str) {
     three_questions(server, transport);
 }
 
+/// Asks on until its answers are stuck and its last questions lie unread; then it reads, and all of them are answered.
+pub fn asks_while_its_answers_are_stuck(server: &Server, transport: &str) {
+    // Less than one read takes, so that a server may believe that it has read everything.
+    const CHUNK: usize = 4000;
+    // What is owed for so many fills most of a usual TCP buffer.
+    const FIRST: usize = 30 * CHUNK;
+    let mut client = Stream::connect(server, transport);
+    let received = || server.metric("zen_received_bytes_total", &[&format!("transport=\"{transport}\"")]) as usize;
+    // A server that is merely slow only makes this scenario tell less.
+    let reads_all = |asked| (0..20).any(|_| received() == asked);
+    let mut asked = FIRST;
+    client.say(&[b'?'; FIRST]);
+    while reads_all(asked) {
+        client.say(&[b'?'; CHUNK]);
+        asked += CHUNK;
+    }
+    let mut heard = vec![0; asked * UNKNOWN.len()];
+    client.read_exact(&mut heard).expect("all answers");
+    assert!(heard == UNKNOWN.repeat(asked), "the answers are not those that were owed");
+}
+
 /// It is closed without a word: a text could be taken for the answer to a question that was just sent.
 fn silent(server: &Server, transport: &str) {
     assert_eq!(Stream::connect(server, transport).hear_rest(), (Vec::new(), End::Closed));
