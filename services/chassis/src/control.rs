@@ -219,7 +219,7 @@ fn in_words(which: LiveValue, value: u64) -> String {
 }
 
 fn guard(start: &Start, architecture: &str) -> Guard {
-    let names = start.admin_hosts.iter().cloned().chain([architecture.to_owned()]);
+    let names = start.admin_hosts.iter().cloned().chain([architecture.to_owned(), start.name.clone()]);
     Guard::new(names, start.token_file.clone(), start.admin_listen)
 }
 
