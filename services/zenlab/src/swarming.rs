@@ -168,13 +168,12 @@ fn named(texts: &[String]) -> Result<Vec<Target>, Failure> {
     let mut targets: Vec<Target> = Vec::new();
     for text in texts {
         let (name, endpoint) = parse(text)?;
-        match targets.iter_mut().find(|target| target.name == name) {
-            Some(target) => target.endpoints.push(endpoint),
-            None => {
-                // Whoever goes by no name of the fleet is asked as nearly all of it.
-                let dialogue = target::member(&name).map_or(Dialogue::Zen, |member| member.dialogue);
-                targets.push(Target { name, dialogue, endpoints: vec![endpoint], admin: None });
-            }
+        if let Some(target) = targets.iter_mut().find(|target| target.name == name) {
+            target.endpoints.push(endpoint);
+        } else {
+            // Whoever goes by no name of the fleet is asked as nearly all of it.
+            let dialogue = target::member(&name).map_or(Dialogue::Zen, |member| member.dialogue);
+            targets.push(Target { name, dialogue, endpoints: vec![endpoint], admin: None });
         }
     }
     Ok(targets)

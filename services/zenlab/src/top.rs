@@ -56,6 +56,6 @@ fn is_there(api: &Api) -> bool {
     api.get("/livez").is_ok()
 }
 
-fn sights<'a>(servers: &'a [(Member, Api)]) -> Vec<Sight<'a>> {
+fn sights(servers: &[(Member, Api)]) -> Vec<Sight<'_>> {
     servers.iter().map(|(member, api)| Sight { member: *member, api: Some(api) }).collect()
 }
