@@ -1,5 +1,9 @@
 //! What is ordered leaves a trace: a line in the log, and spans that a collector gets.
-#![allow(clippy::unwrap_used, reason = "a test that fails says where")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that fails says where; nobody looks for its threads"
+)]
 
 mod support;
 
