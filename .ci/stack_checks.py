@@ -118,9 +118,9 @@ def same(heard, answer):
         raise WrongAnswer(f"{heard} instead of {answer}")
 
 
-def converse(port):
+def converse(port, questions=QUESTIONS):
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-        for question, answer in QUESTIONS:
+        for question, answer in questions:
             client.sendall(question)
             heard = b""
             while len(heard) < len(answer):
@@ -130,14 +130,8 @@ def converse(port):
             same(heard, answer)
 
 
-def echo(port):
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-        client.sendall(b"hello")
-        same(client.recv(64), b"hello")
-
-
-def datagrams(port):
-    for question, answer in QUESTIONS:
+def datagrams(port, questions):
+    for question, answer in questions:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.settimeout(5)
             client.connect(("127.0.0.1", port))
@@ -147,9 +141,10 @@ def datagrams(port):
 
 def all_answer(stack):
     for name, server in stack.servers.items():
-        wait_for(f"{name} over TCP", lambda: (echo if server["echo"] else converse)(server["tcp"]) is None, 30)
-        if server["udp"] and not server["echo"]:
-            wait_for(f"{name} over UDP", lambda: datagrams(server["udp"]) is None, 30)
+        questions = [(question, question) for question, _ in QUESTIONS] if server["echo"] else QUESTIONS
+        wait_for(f"{name} over TCP", lambda: converse(server["tcp"], questions) is None, 30)
+        if server["udp"]:
+            wait_for(f"{name} over UDP", lambda: datagrams(server["udp"], questions) is None, 30)
     return f"{len(stack.servers)} servers"
 
 
@@ -253,8 +248,8 @@ def every_panel(stack):
     """Puts everybody into the spotlight for a while, then runs every query of every panel."""
     body = {"spotlight": {"mode": "fixed", "targets": [], "turn_seconds": 20, "rate": 60}}
     assert ask(SWARM + "/api/v1/plan", "PATCH", body, {**stack.auth, "If-Match": "*"})[0] == 200
-    wanted = {server["architecture"] for server in stack.servers.values()}
-    datagrams = {server["architecture"] for server in stack.servers.values() if server["udp"]}
+    wanted = set(stack.servers)
+    datagrams = {name for name, server in stack.servers.items() if server["udp"]}
     wait_for("everybody's window", lambda: {metric["architecture"] for metric, _ in query("zen_swarm_last_window_rate")} >= wanted, 240)
     dashboards = [os.path.join("grafana/dashboards", name) for name in os.listdir("grafana/dashboards") if name.endswith(".json")]
     count = 0
@@ -288,10 +283,7 @@ def panel_holds(panel, expression, wanted):
 
 
 def largest(found, title, of):
-    """The largest value of each of these architectures, of "" if the query does not tell them apart.
-
-    The echo services are not among them: nobody asks them anything, so they have no durations.
-    """
+    """The largest value of each of these servers, of "" if the query does not tell them apart."""
     values = {}
     for metric, value in found:
         name = metric.get("architecture", "")

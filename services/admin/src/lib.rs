@@ -6,6 +6,7 @@
 //! - [`body`]: what a request says.
 //! - [`serve()`]: HTTP/1 with limits.
 
+pub mod audit;
 pub mod body;
 mod guard;
 pub mod metrics;

@@ -24,13 +24,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use admin::{Guard, Observation};
-use axum::http::Method;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Semaphore};
 
+use crate::Architecture;
 use crate::page::{EndpointPage, LiveValue, Page, State};
 use crate::settings::{self, Changes, Start};
-use crate::{Architecture, logs};
 use metrics::Metrics;
 use spans::Spans;
 
@@ -87,7 +86,7 @@ enum Settled {
 pub fn run(context: Context) -> i32 {
     let spans = Spans::new(&context.start.otlp_endpoint, &context.start.name, context.page);
     let served = serve(context, &spans);
-    spans.shut_down();
+    spans.end();
     match served {
         Ok(()) => crate::exit::OK,
         Err(error) => {
@@ -113,6 +112,7 @@ fn serve(context: Context, spans: &Spans) -> io::Result<()> {
         tokio::select! {
             () = control.clone().serve(listener) => Ok(()),
             result = spans.forward(context.traces) => result,
+            () = spans.follow_drains() => Ok(()),
             () = control.follow_reload_requests() => Ok(()),
             () = last_answers => Ok(()),
         }
@@ -150,11 +150,12 @@ impl Control {
         let route = ROUTES.iter().map(|route| route.path).find(|path| request.route == Some(path)).unwrap_or("other");
         let method = METHODS.into_iter().find(|method| *method == request.method.as_str()).unwrap_or("other");
         self.metrics.own.count_request(method, route, request.status, request.took);
-        audit(request);
+        admin::audit::audit(request);
     }
 
     /// Writes changes into the page, if there are any, and gives the generation that holds then. The caller holds `changing`.
     fn apply(&self, changes: &Changes, source: &'static str) -> u64 {
+        let _span = span(source).entered();
         self.metrics.own.count_change(source, true);
         if changes.is_empty() {
             return self.page.settings.generation();
@@ -191,6 +192,7 @@ impl Control {
         match result {
             Ok(changes) => Ok(self.apply(&changes, "reload")),
             Err(why) => {
+                let _span = span("reload").entered();
                 self.metrics.own.count_change("reload", false);
                 tracing::warn!(event = "reload_failed", "the settings stay as they were: {why}");
                 Err(why)
@@ -213,27 +215,17 @@ impl Control {
     }
 }
 
+/// Of a change of settings; what is logged meanwhile is in it.
+fn span(source: &str) -> tracing::Span {
+    tracing::info_span!("config", otel.name = format!("config {source}"))
+}
+
 fn in_words(which: LiveValue, value: u64) -> String {
     let value = settings::show(which, value);
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn guard(start: &Start, architecture: &str) -> Guard {
-    let names = start.admin_hosts.iter().cloned().chain([architecture.to_owned()]);
+    let names = start.admin_hosts.iter().cloned().chain([architecture.to_owned(), start.name.clone()]);
     Guard::new(names, start.token_file.clone(), start.admin_listen)
-}
-
-/// A line for each attempt to change something, allowed or not.
-fn audit(request: &Observation<'_>) {
-    if !matches!(*request.method, Method::GET | Method::HEAD | Method::OPTIONS) {
-        tracing::info!(
-            event = logs::ATTEMPT,
-            method = request.method.as_str(),
-            path = request.path,
-            remote = %request.remote,
-            request_id = request.request_id,
-            status = request.status,
-            "a change was asked for"
-        );
-    }
 }

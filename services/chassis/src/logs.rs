@@ -6,16 +6,15 @@
 //!
 //! What happens to the server is also written to the page's journal, whatever the log's reader does and `log_filter` says.
 
-use std::fmt::Debug;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::SystemTime;
 
+use admin::audit::{self, Fields};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value};
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -86,7 +85,7 @@ impl<S: Subscriber> Layer<S> for JsonLines {
         line.insert("architecture".into(), writer.architecture.into());
         line.insert("role".into(), role().into());
         event.record(&mut Fields(&mut line));
-        if is_told && line.get("event").is_some_and(|name| name != ATTEMPT) {
+        if is_told && line.get("event").is_some_and(|name| name != audit::ATTEMPT) {
             writer.page.journal.write(&fit(line.clone(), EVENT_BYTES));
         }
         if is_wanted && !write(&fit(line, PIPE_BUF - 1)) {
@@ -94,10 +93,6 @@ impl<S: Subscriber> Layer<S> for JsonLines {
         }
     }
 }
-
-/// The event of a line about who asked for a change, allowed or not: for the log alone. Whoever may read the journal need
-/// not know, and attempts that are refused would push out what has happened.
-pub(crate) const ATTEMPT: &str = "admin";
 
 /// Other people's crates are only heard when they warn.
 fn is_wanted(page: &Page, metadata: &Metadata<'_>) -> bool {
@@ -111,7 +106,7 @@ fn is_told(metadata: &Metadata<'_>) -> bool {
 }
 
 fn is_ours(metadata: &Metadata<'_>) -> bool {
-    metadata.target().starts_with("chassis") || metadata.target().starts_with("architectures")
+    ["admin", "chassis", "architectures"].iter().any(|ours| metadata.target().starts_with(ours))
 }
 
 fn rank(level: Level) -> u64 {
@@ -152,34 +147,6 @@ fn cut(line: &str) -> Vec<u8> {
     let mut bytes = line.as_bytes()[..line.floor_char_boundary(PIPE_BUF - 1)].to_vec();
     bytes.push(b'\n');
     bytes
-}
-
-struct Fields<'a>(&'a mut Map<String, Value>);
-
-impl Visit for Fields<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.insert(field.name().into(), format!("{value:?}").into());
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().into(), value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.insert(field.name().into(), value.into());
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.0.insert(field.name().into(), value.into());
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.0.insert(field.name().into(), value.into());
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.0.insert(field.name().into(), value.into());
-    }
 }
 
 #[cfg(test)]

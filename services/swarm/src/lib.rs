@@ -22,6 +22,7 @@ mod engine;
 mod exact;
 mod expectation;
 mod kinds;
+mod log;
 mod metrics;
 mod plan;
 mod population;

@@ -21,7 +21,7 @@ use crate::scenario::Scenario;
 use crate::spans::{self, SpanRecord};
 use crate::spotlight::{self, Results};
 use crate::tally::{Ledger, Snapshot, Tally};
-use crate::{api, metrics};
+use crate::{api, log, metrics};
 
 /// How often host names are resolved: a container that was started again may have another address.
 const RESOLVE: Duration = Duration::from_secs(2);
@@ -123,7 +123,7 @@ impl Service {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared::new(&settings));
         engine::remove_stale_sockets(&settings.targets);
-        let spans = spans::start(&settings.otlp_endpoint, &shared)?;
+        let (spans, tracer) = spans::start(&settings.otlp_endpoint, &shared)?.unzip();
         let engine = engine::start(&shared)?;
         let director = shared.clone();
         let spotlight = Builder::new().name("spotlight".into()).spawn(move || spotlight::direct(&director))?;
@@ -133,7 +133,9 @@ impl Service {
         Builder::new().name("resolver".into()).spawn(move || resolver.keep_resolving())?;
         let registry = metrics::registry(shared.clone()).map_err(io::Error::other)?;
         let api = shared.clone();
-        Builder::new().name("admin".into()).spawn(move || api::run(api, registry, listener, &settings))?;
+        Builder::new()
+            .name("admin".into())
+            .spawn(move || log::within(tracer, || api::run(api, registry, listener, &settings)))?;
         Ok(Self { shared, engine, spotlight, spans, address })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Both ends work out the same trace id (see [`zen::trace`]), and the server's span names the client's as its parent, so the
 //! client's span must have exactly the id that both know. The SDK takes ids from a generator; ours hands out the one that was
-//! set just before.
+//! set just before. Spans of the admin API go the same way, with ids that are nobody else's.
 
 use std::cell::Cell;
 use std::io;
@@ -15,7 +15,7 @@ use opentelemetry::trace::{Span, SpanBuilder, SpanId, SpanKind, TraceId, Tracer,
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{IdGenerator, SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer, SdkTracerProvider};
 use zen::trace::Exchange;
 use zen::{QUESTIONS, Transport};
 
@@ -37,33 +37,36 @@ pub(crate) struct SpanRecord {
 }
 
 thread_local! {
-    static NEXT: Cell<(u128, u64)> = const { Cell::new((1, 1)) };
+    /// The ids of the span that is made next on this thread, if it must have certain ones.
+    static NEXT: Cell<Option<(u128, u64)>> = const { Cell::new(None) };
 }
 
-/// Gives the ids that this thread has set.
-#[derive(Debug)]
-struct GivenIds;
+/// Random ids, but where this thread has set them.
+#[derive(Debug, Default)]
+struct Ids(RandomIdGenerator);
 
-impl IdGenerator for GivenIds {
+impl IdGenerator for Ids {
     fn new_trace_id(&self) -> TraceId {
-        TraceId::from_bytes(NEXT.get().0.to_be_bytes())
+        NEXT.get().map_or_else(|| self.0.new_trace_id(), |(trace, _)| TraceId::from_bytes(trace.to_be_bytes()))
     }
 
     fn new_span_id(&self) -> SpanId {
-        SpanId::from_bytes(NEXT.get().1.to_be_bytes())
+        NEXT.take().map_or_else(|| self.0.new_span_id(), |(_, span)| SpanId::from_bytes(span.to_be_bytes()))
     }
 }
 
-/// Starts the thread that makes spans, if there is a collector to send them to.
-pub(crate) fn start(endpoint: &str, shared: &Arc<Shared>) -> io::Result<Option<JoinHandle<()>>> {
+/// Starts the thread that makes spans of exchanges, if there is a collector to send them to; beside it the tracer of the admin
+/// API, whose spans leave until that thread has ended.
+pub(crate) fn start(endpoint: &str, shared: &Arc<Shared>) -> io::Result<Option<(JoinHandle<()>, SdkTracer)>> {
     if endpoint.is_empty() {
         return Ok(None);
     }
     let (sender, records) = sync_channel(QUEUE);
     let provider = provider(endpoint).map_err(io::Error::other)?;
     shared.set_trace(sender);
-    let shared = shared.clone();
-    Builder::new().name("spans".into()).spawn(move || report(&shared, &records, &provider)).map(Some)
+    let (shared, tracer) = (shared.clone(), provider.tracer("zenlab-admin"));
+    let reporter = Builder::new().name("spans".into()).spawn(move || report(&shared, &records, &provider))?;
+    Ok(Some((reporter, tracer)))
 }
 
 fn provider(endpoint: &str) -> Result<SdkTracerProvider, opentelemetry_otlp::ExporterBuildError> {
@@ -80,7 +83,7 @@ fn provider(endpoint: &str) -> Result<SdkTracerProvider, opentelemetry_otlp::Exp
         ])
         .build();
     Ok(SdkTracerProvider::builder()
-        .with_id_generator(GivenIds)
+        .with_id_generator(Ids::default())
         .with_batch_exporter(exporter)
         .with_resource(resource)
         .build())
@@ -97,7 +100,7 @@ fn report(shared: &Shared, records: &Receiver<SpanRecord>, provider: &SdkTracerP
 }
 
 fn report_one(tracer: &SdkTracer, record: &SpanRecord, target: &str) {
-    NEXT.set((record.exchange.trace_id, record.exchange.client_span));
+    NEXT.set(Some((record.exchange.trace_id, record.exchange.client_span)));
     let start = UNIX_EPOCH + record.started;
     let builder =
         SpanBuilder::from_name("zen ask").with_kind(SpanKind::Client).with_start_time(start).with_attributes([

@@ -7,7 +7,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use zen::{Endpoint, EndpointError, QUESTIONS};
+use zen::{Dialogue, Endpoint, EndpointError, QUESTIONS};
 
 use crate::failure::{FAILED, Failure, OK, Outcome};
 use crate::output;
@@ -21,7 +21,7 @@ const STACK: usize = 128 * 1024;
 /// What `ask` is told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The name of an architecture (over TCP), or where it serves: `tcp://`, `udp://`, `unix://` or `unixgram://`
+    /// The name of a server of the fleet (over TCP), or where it serves: `tcp://`, `udp://`, `unix://` or `unixgram://`
     #[arg(value_name = "NAME|URL")]
     place: String,
     /// What to ask [default: the three questions]
@@ -30,28 +30,30 @@ pub struct Args {
     /// So many clients at once
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     clients: u16,
-    /// The server echoes: expect what was sent
+    /// The server echoes: expect what was sent. Of the servers of the fleet that is known
     #[arg(long)]
     echo: bool,
 }
 
 /// Exits with 1 if an answer is missing or wrong.
 pub fn run(args: &Args) -> Outcome {
-    let endpoint = endpoint(&args.place)?;
+    let (endpoint, dialogue) = place(&args.place)?;
     let questions: Vec<String> = if args.questions.is_empty() {
         QUESTIONS.iter().map(|aphorism| aphorism.question.to_owned()).collect()
     } else {
         args.questions.clone()
     };
-    let conversation = Conversation { endpoint, questions, echo: args.echo };
+    let conversation = Conversation { endpoint, questions, echo: args.echo || dialogue == Dialogue::Echo };
     Ok(if args.clients == 1 { conversation.alone() } else { conversation.crowd(args.clients) })
 }
 
-fn endpoint(place: &str) -> Result<Endpoint, Failure> {
+/// Where that is, and what is said there as far as the place tells.
+fn place(place: &str) -> Result<(Endpoint, Dialogue), Failure> {
     if place.contains("://") {
-        place.parse().map_err(|error: EndpointError| Failure::usage(error.to_string()))
+        let endpoint = place.parse().map_err(|error: EndpointError| Failure::usage(error.to_string()))?;
+        Ok((endpoint, Dialogue::Zen))
     } else {
-        target::architecture(place).map(places::tcp)
+        target::member(place).map(|member| (places::tcp(&member), member.dialogue))
     }
 }
 

@@ -30,8 +30,8 @@ pub struct Args {
 
 /// Changes the swarm's plan.
 pub fn run(args: &Args) -> Outcome {
-    let wanted = if args.names.is_empty() { Vec::new() } else { target::architectures(&args.names)? };
-    let names: Vec<&str> = wanted.iter().map(|architecture| architecture.name).collect();
+    let wanted = if args.names.is_empty() { Vec::new() } else { target::members(&args.names)? };
+    let names: Vec<&str> = wanted.iter().map(|member| member.name).collect();
     let api = target::single("swarm")?.api();
     let etag = api.get(PATH).map_err(Failure::from)?.etag.unwrap_or_else(|| "*".to_owned());
     api.patch(PATH, &etag, &patch(&names, args))?;

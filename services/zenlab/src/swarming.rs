@@ -9,10 +9,10 @@ use config::{Config, File, FileFormat};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use swarm::{Ledger, Plan, Scenario, Service, Settings, Target};
-use zen::{Endpoint, EndpointError};
+use zen::{Dialogue, Endpoint, EndpointError};
 
 use crate::failure::{Failure, OK, Outcome};
-use crate::lab::Architecture;
+use crate::lab::Member;
 use crate::output;
 use crate::places;
 use crate::signals::{Event, Signals};
@@ -30,10 +30,11 @@ pub struct Args {
     /// Where the Unix sockets of the local fleet are
     #[arg(long, value_name = "PATH", required_if_eq("fleet", "local"))]
     dir: Option<PathBuf>,
-    /// Only these architectures of the fleet; `lesson` is the five of a first lesson
+    /// Only these servers of the fleet; `lesson` is the five of a first lesson
     #[arg(long, value_delimiter = ',', value_name = "NAMES", requires = "fleet")]
     only: Vec<String>,
-    /// One endpoint to load, with the name of its architecture; once for each
+    /// One endpoint to load, with the name of its architecture; once for each. What goes by the name of a server that echoes is
+    /// asked as that
     #[arg(long, value_name = "NAME=URL", required_unless_present = "fleet")]
     target: Vec<String>,
     /// The plan to begin with (TOML); what it does not say is as usual
@@ -147,18 +148,19 @@ fn merge(document: &mut Value, changes: Value) {
 fn targets(args: &Args) -> Result<Vec<Target>, Failure> {
     let Some(fleet) = args.fleet else { return named(&args.target) };
     let directory = args.dir.as_deref().unwrap_or(Path::new("."));
-    let target = |architecture: &'static Architecture| Target {
-        name: architecture.name.to_owned(),
+    let target = |member: &Member| Target {
+        name: member.name.to_owned(),
+        dialogue: member.dialogue,
         endpoints: match fleet {
-            Fleet::Local => places::local(architecture, directory),
-            Fleet::Compose => places::compose(architecture),
+            Fleet::Local => places::local(member, directory),
+            Fleet::Compose => places::compose(member),
         },
         admin: Some(match fleet {
-            Fleet::Local => places::local_admin(architecture),
-            Fleet::Compose => places::compose_admin(architecture),
+            Fleet::Local => places::local_admin(member),
+            Fleet::Compose => places::compose_admin(member),
         }),
     };
-    Ok(target::architectures(&args.only)?.into_iter().map(target).collect())
+    Ok(target::members(&args.only)?.iter().map(target).collect())
 }
 
 /// Targets from NAME=URL texts; those of one name are one target.
@@ -166,9 +168,12 @@ fn named(texts: &[String]) -> Result<Vec<Target>, Failure> {
     let mut targets: Vec<Target> = Vec::new();
     for text in texts {
         let (name, endpoint) = parse(text)?;
-        match targets.iter_mut().find(|target| target.name == name) {
-            Some(target) => target.endpoints.push(endpoint),
-            None => targets.push(Target { name, endpoints: vec![endpoint], admin: None }),
+        if let Some(target) = targets.iter_mut().find(|target| target.name == name) {
+            target.endpoints.push(endpoint);
+        } else {
+            // Whoever goes by no name of the fleet is asked as nearly all of it.
+            let dialogue = target::member(&name).map_or(Dialogue::Zen, |member| member.dialogue);
+            targets.push(Target { name, dialogue, endpoints: vec![endpoint], admin: None });
         }
     }
     Ok(targets)

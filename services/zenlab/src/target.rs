@@ -2,19 +2,19 @@
 
 use crate::api::Api;
 use crate::failure::Failure;
-use crate::lab::{Architecture, REGISTRY};
+use crate::lab::{self, Architecture, Member, REGISTRY};
 use crate::places;
 
 /// The swarm's admin port, everywhere.
 pub const SWARM_PORT: u16 = 9080;
 
 /// The help text of a TARGET argument.
-pub const HELP: &str = "The name of an architecture, `swarm`, an admin URL, or `all`";
+pub const HELP: &str = "The name of a server of the fleet, `swarm`, an admin URL, or `all`";
 
 /// One admin API with the name people know it by.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// A name of the registry or `swarm`; the URL itself where no name is known.
+    /// A name of the fleet or `swarm`; the URL itself where no name is known.
     pub name: String,
     /// Such as `http://127.0.0.1:9071`.
     pub url: String,
@@ -49,14 +49,14 @@ pub fn single(text: &str) -> Result<Target, Failure> {
 /// What is said when nobody of the fleet answers.
 pub const NOBODY: &str = "no architecture can be reached: start them with `zenlab up` or `docker compose up`";
 
-/// An architecture where it is usually served.
-pub fn of(architecture: &Architecture) -> Target {
-    Target::new(architecture.name, address(architecture))
+/// A server of the fleet where it usually serves.
+pub fn of(member: &Member) -> Target {
+    Target::new(member.name, address(member))
 }
 
-/// Every architecture.
+/// Every server of the fleet.
 pub fn fleet() -> Vec<Target> {
-    REGISTRY.iter().map(|architecture| of(architecture)).collect()
+    lab::fleet().map(|member| of(&member)).collect()
 }
 
 /// The swarm.
@@ -72,18 +72,37 @@ pub fn architecture(name: &str) -> Result<&'static Architecture, Failure> {
     })
 }
 
+/// The server of the fleet called `name`.
+pub fn member(name: &str) -> Result<Member, Failure> {
+    lab::fleet().find(|member| member.name == name).ok_or_else(|| {
+        let names: Vec<&str> = lab::fleet().map(|member| member.name).collect();
+        Failure::usage(format!("{name:?} is no server of the fleet; there are {}", names.join(", ")))
+    })
+}
+
 /// What a first lesson compares; as a name it stands for all of them.
 pub const LESSON: [&str; 5] = ["single_threaded", "thread_pool", "thread_per_connection", "select", "epoll"];
 
 /// The architectures named in `names`, or all when that is empty, in the registry's order. `lesson` is [`LESSON`], `all` is all.
 pub fn architectures(names: &[String]) -> Result<Vec<&'static Architecture>, Failure> {
-    let is_group = |name: &str| matches!(name, "lesson" | "all");
-    for name in names.iter().filter(|name| !is_group(name)) {
-        architecture(name)?;
-    }
-    let is_meant = |name: &str, one: &str| name == one || name == "all" || (name == "lesson" && LESSON.contains(&one));
-    let wanted = |one: &&&Architecture| names.is_empty() || names.iter().any(|name| is_meant(name, one.name));
-    Ok(REGISTRY.iter().filter(wanted).copied().collect())
+    single_names(names).try_for_each(|name| architecture(name).map(drop))?;
+    Ok(REGISTRY.iter().copied().filter(|one| is_meant(names, one.name)).collect())
+}
+
+/// The servers of the fleet named in `names`, in the same way.
+pub fn members(names: &[String]) -> Result<Vec<Member>, Failure> {
+    single_names(names).try_for_each(|name| member(name).map(drop))?;
+    Ok(lab::fleet().filter(|one| is_meant(names, one.name)).collect())
+}
+
+/// Those that are no name of a group.
+fn single_names(names: &[String]) -> impl Iterator<Item = &String> {
+    names.iter().filter(|name| !matches!(name.as_str(), "lesson" | "all"))
+}
+
+fn is_meant(names: &[String], one: &str) -> bool {
+    let is_it = |name: &String| name == one || name == "all" || (name == "lesson" && LESSON.contains(&one));
+    names.is_empty() || names.iter().any(is_it)
 }
 
 /// Whether this program runs in a container of the compose project, where services find each other by name.
@@ -92,11 +111,11 @@ pub fn in_compose() -> bool {
 }
 
 fn place(name: &str) -> Result<String, Failure> {
-    if name == "swarm" { Ok(swarm_address()) } else { architecture(name).map(address) }
+    if name == "swarm" { Ok(swarm_address()) } else { member(name).map(|member| address(&member)) }
 }
 
-fn address(architecture: &Architecture) -> String {
-    if in_compose() { places::compose_admin(architecture) } else { places::local_admin(architecture) }
+fn address(member: &Member) -> String {
+    if in_compose() { places::compose_admin(member) } else { places::local_admin(member) }
 }
 
 fn swarm_address() -> String {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::Api;
 use crate::failure::{Failure, OK, Outcome};
-use crate::lab::Architecture;
+use crate::lab::Member;
 use crate::live::{Screen, Sight, Watch};
 use crate::signals::{Event, Signals};
 use crate::target;
@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// What `top` is told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only these architectures, separated by commas; `lesson` is the five of a first lesson
+    /// Only these servers, separated by commas; `lesson` is the five of a first lesson
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
 }
@@ -24,8 +24,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     let signals =
         Signals::block().map_err(|error| Failure::runtime(format!("signals cannot be waited for: {error}")))?;
-    let servers: Vec<(&'static Architecture, Api)> =
-        target::architectures(&args.only)?.into_iter().map(|one| (one, api(&target::of(one).url))).collect();
+    let servers: Vec<(Member, Api)> =
+        target::members(&args.only)?.into_iter().map(|one| (one, api(&target::of(&one).url))).collect();
     if !servers.iter().any(|(_, api)| is_there(api)) {
         return Err(Failure::runtime(target::NOBODY));
     }
@@ -56,6 +56,6 @@ fn is_there(api: &Api) -> bool {
     api.get("/livez").is_ok()
 }
 
-fn sights<'a>(servers: &'a [(&'static Architecture, Api)]) -> Vec<Sight<'a>> {
-    servers.iter().map(|(architecture, api)| Sight { architecture, api: Some(api) }).collect()
+fn sights(servers: &[(Member, Api)]) -> Vec<Sight<'_>> {
+    servers.iter().map(|(member, api)| Sight { member: *member, api: Some(api) }).collect()
 }

@@ -70,6 +70,16 @@ fn compose_has_a_service_for_each_architecture() {
             assert!(block.contains(&format!("\"{transport}://")), "{name} should listen on {transport}\n{block}");
         }
     }
+    for (name, architecture, offset) in ECHO {
+        let (_, block) = services.iter().find(|(service, _)| *service == name).expect(name);
+        assert!(block.contains(&format!("[server, {architecture},")), "{name}: {block}");
+        assert!(block.contains(&format!("ZENLAB__DIALOGUE: echo, ZENLAB__NAME: {name}}}")), "{name}: {block}");
+        assert!(block.contains(&format!("127.0.0.1:{}:1060/udp", 1060 + offset)), "{name}: port of its own\n{block}");
+        assert!(block.contains(&format!("127.0.0.1:{}:9060", 9060 + offset)), "{name}: admin port of its own\n{block}");
+        for socket in ["stream", "datagram"] {
+            assert!(block.contains(&format!(":///run/zen/{name}.{socket}\"")), "{name}: {block}");
+        }
+    }
     let known: BTreeSet<_> = registry()
         .into_iter()
         .map(|architecture| architecture.name)
@@ -139,6 +149,10 @@ fn the_readme_has_a_row_for_each_architecture() {
             "README.md lacks a row for {name}"
         );
         assert!(root().join(format!("services/architectures/src/{name}.rs")).exists());
+    }
+    for (name, architecture, offset) in ECHO {
+        let row = readme.lines().find(|line| line.starts_with(&format!("| {offset} | {name} |")));
+        assert!(row.is_some_and(|row| row.contains(&format!("{architecture}.rs"))), "README.md lacks a row for {name}");
     }
 }
 

@@ -103,6 +103,7 @@ pub(super) async fn status(State(control): Shared) -> Json<Value> {
     let drained = matches!(state, page::State::Draining | page::State::Parked);
     Json(json!({
         "architecture": control.architecture.name,
+        "name": control.start.name,
         "state": state.label(),
         "in_state_seconds": page.in_state().as_secs_f64(),
         "uptime_seconds": uptime,

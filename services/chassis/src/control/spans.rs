@@ -1,4 +1,5 @@
-//! Traces: the sampled exchanges of the data planes, and the admin API's own requests, on their way to a collector.
+//! Traces: the sampled exchanges of the data planes, the admin API's own requests, changes of settings and drains, on their
+//! way to a collector.
 //!
 //! `tracing-opentelemetry` stamps a span when it is opened, so an exchange that is over becomes a span by the OpenTelemetry
 //! API itself, with its own begin and end. A collector that is not there costs nothing: the queue is bounded and forgets.
@@ -6,6 +7,7 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::{
@@ -21,7 +23,7 @@ use zen::QUESTIONS;
 
 use super::metrics::on_epoll;
 use crate::logs;
-use crate::page::Page;
+use crate::page::{Page, State};
 use crate::trace::{RECORD_BYTES, Record};
 
 /// How long the last spans may take to leave.
@@ -29,6 +31,12 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 /// How long one export may take.
 const EXPORT: Duration = Duration::from_secs(1);
+
+/// The tracer of what the control plane does and sees.
+const CONTROL: &str = "zenlab-admin";
+
+/// How often it is looked whether a drain is over. Its span has the page's instants, however late it is made.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Records read at once.
 const BATCH: usize = 64;
@@ -48,7 +56,7 @@ impl Spans {
             provider.inspect_err(|error| tracing::warn!(event = "no_traces", "spans cannot be exported: {error}")).ok()
         });
         if let Some(provider) = &provider {
-            logs::add_spans(Box::new(tracing_opentelemetry::layer().with_tracer(provider.tracer("zenlab-admin"))));
+            logs::add_spans(Box::new(tracing_opentelemetry::layer().with_tracer(provider.tracer(CONTROL))));
         }
         Self { provider, page, name: name.to_owned() }
     }
@@ -101,8 +109,41 @@ impl Spans {
         span.end_with_timestamp(start + Duration::from_nanos(record.nanoseconds));
     }
 
-    /// Sends what is left. Blocks; not for async code.
-    pub fn shut_down(self) {
+    /// Makes a span of each drain after which the server is parked. Never ends.
+    pub async fn follow_drains(&self) {
+        let mut was_draining = false;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let state = self.page.state();
+            if was_draining && state == State::Parked {
+                self.report_drain("drain to parked");
+            }
+            was_draining = state == State::Draining;
+        }
+    }
+
+    /// The drain that goes on, or the one that led to where we are. It may have been ordered by a signal, so no request's span
+    /// tells of it; and it takes longer than the request that ordered it.
+    fn report_drain(&self, name: &'static str) {
+        let Some(provider) = &self.provider else { return };
+        let since = if self.page.state() == State::Draining { Duration::ZERO } else { self.page.in_state() };
+        let end = SystemTime::now() - since;
+        let start = end - self.page.drain_time();
+        let lost = self.page.endpoints().iter().map(|part| part.drain_lost.load(Ordering::Relaxed)).sum::<u64>();
+        let builder =
+            SpanBuilder::from_name(name).with_kind(SpanKind::Internal).with_start_time(start).with_attributes([
+                KeyValue::new("zen.architecture", self.name.clone()),
+                KeyValue::new("zen.drain.lost", i64::try_from(lost).unwrap_or(i64::MAX)),
+            ]);
+        let mut span = provider.tracer(CONTROL).build_with_context(builder, &Context::new());
+        span.end_with_timestamp(end);
+    }
+
+    /// Tells of the drain that the server ends with, if it does, and sends what is left. Blocks; not for async code.
+    pub fn end(self) {
+        if self.page.state() == State::Draining {
+            self.report_drain("drain to the end");
+        }
         if let Some(provider) = self.provider {
             // What a collector does not take in time is lost with the process.
             let _ = provider.shutdown_with_timeout(FLUSH);
@@ -221,7 +262,7 @@ mod tests {
         });
         drop(runtime);
         let began = std::time::Instant::now();
-        spans.shut_down();
+        spans.end();
         began.elapsed()
     }
 

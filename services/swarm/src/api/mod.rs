@@ -10,6 +10,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use admin::audit::audit;
 use admin::{Guard, Problem};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -87,7 +88,7 @@ pub(crate) fn run(shared: Arc<Shared>, registry: Registry, listener: TcpListener
     runtime.block_on(async {
         let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
         if let Ok(listener) = listener {
-            tokio::join!(admin::serve(listener, router(api.clone()), guard, |_| {}), api.begin_periods());
+            tokio::join!(admin::serve(listener, router(api.clone()), guard, audit), api.begin_periods());
         }
     });
 }

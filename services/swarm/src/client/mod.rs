@@ -16,7 +16,7 @@ use crate::population::{Text, Wanted};
 use crate::tally::Outcome;
 pub(crate) use socket::{Connect, NAME, Place};
 
-/// The longest answer is 24 bytes; those of a pipeline may come together.
+/// The longest answer is 24 bytes, the longest echo 28; those of a pipeline may come together.
 const ANSWERS: usize = 256;
 
 /// What its socket is doing.
@@ -77,7 +77,7 @@ pub(crate) struct Client {
     heard: [u8; ANSWERS],
     heard_bytes: usize,
     /// What a datagram client was answered last: the network may bring it twice.
-    last_answer: Option<&'static str>,
+    last_answer: Option<&'static [u8]>,
     /// A file that the client has bound, to be removed with it.
     bound: Option<PathBuf>,
 }
@@ -225,7 +225,7 @@ impl Client {
     /// What was heard says, byte for byte; an answer that was right is taken out.
     pub fn judge(&mut self) -> Heard {
         let heard = &self.heard[..self.heard_bytes];
-        let is_twice = !self.is_stream && self.last_answer.is_some_and(|last| last.as_bytes() == heard);
+        let is_twice = !self.is_stream && self.last_answer.is_some_and(|last| last == heard);
         let Some(question) = self.on_the_way.front() else {
             return match heard {
                 _ if is_twice => Heard::Duplicate,
@@ -238,7 +238,7 @@ impl Client {
         let Wanted::Answer(wanted) = question.text.wanted else {
             return if heard.is_empty() { Heard::Part } else { Heard::Outcome(Outcome::WrongAnswer) };
         };
-        if heard.starts_with(wanted.as_bytes()) {
+        if heard.starts_with(wanted) {
             return self.take(wanted);
         }
         if is_twice {
@@ -258,7 +258,7 @@ impl Client {
     }
 
     /// Takes an answer out. More than the answers that are wanted, or than one in a datagram, is a wrong answer.
-    fn take(&mut self, wanted: &'static str) -> Heard {
+    fn take(&mut self, wanted: &'static [u8]) -> Heard {
         let rest = self.heard_bytes - wanted.len();
         if rest > 0 && (!self.is_stream || self.on_the_way.len() == 1) {
             return Heard::Outcome(Outcome::WrongAnswer);
@@ -270,8 +270,8 @@ impl Client {
     }
 }
 
-fn is_begin_of_any(heard: &[u8], wanted: &str) -> bool {
-    [wanted, error::BUSY, error::TIMEOUT].iter().any(|text| text.as_bytes().starts_with(heard))
+fn is_begin_of_any(heard: &[u8], wanted: &[u8]) -> bool {
+    [wanted, error::BUSY.as_bytes(), error::TIMEOUT.as_bytes()].iter().any(|text| text.starts_with(heard))
 }
 
 /// A question that does not fit into an empty buffer is no question that could be measured.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
-use zen::Address;
+use zen::{Address, Dialogue};
 
 use super::{Engine, TICK};
 use crate::client::{Client, Connect, Next, Phase, Place, outcome_of};
@@ -209,15 +209,17 @@ impl Engine {
     fn push(&mut self, id: usize, due: Instant, now: Instant) {
         let Some(client) = &mut self.clients[id] else { return };
         let lane = &mut self.lanes[client.lane];
+        let dialogue = self.shared.targets[lane.load.target].dialogue;
         let text = match lane.manner().asks {
             // In turn on each connection, so that an answer that comes twice is not taken for the next one.
             Asks::Known => Text::known((client.asked % zen::QUESTIONS.len() as u64) as usize),
             Asks::Bad => {
                 lane.turn += 1;
-                bad_question(lane.turn, lane.load.endpoint.transport)
+                bad_question(lane.turn, lane.load.endpoint.transport, dialogue)
             }
         };
-        client.push(text, due, now + self.timeout + lane.own_time());
+        let text = if dialogue == Dialogue::Echo { text.echoed() } else { text };
+        client.push(text, due, now + self.timeout + lane.own_time(dialogue));
     }
 
     /// Puts a client among the free ones if it may be asked for more.

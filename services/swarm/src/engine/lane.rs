@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use zen::Dialogue;
+
 use crate::plan::{Load, OverRun};
 use crate::population::{Kind, Manner};
 use crate::schedule::Schedule;
@@ -114,10 +116,14 @@ impl Lane {
     }
 
     /// How long a question takes by the client's own doing: no server is to be blamed for that.
-    pub fn own_time(&self) -> Duration {
+    pub fn own_time(&self, dialogue: Dialogue) -> Duration {
+        let longest = match dialogue {
+            Dialogue::Zen => LONGEST_ANSWER,
+            Dialogue::Echo => LONGEST_QUESTION,
+        };
         let steps = match self.load.kind {
             Kind::Trickler => LONGEST_QUESTION,
-            Kind::SlowReader => self.questions() * LONGEST_ANSWER / super::SLOW_BYTES + 1,
+            Kind::SlowReader => self.questions() * longest / super::SLOW_BYTES + 1,
             _ => 0,
         };
         self.load.habits.interval * steps as u32

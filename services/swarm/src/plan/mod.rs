@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use zen::{Endpoint, Transport};
+use zen::{Dialogue, Endpoint, Transport};
 
 pub(crate) use clients::Load;
 pub use clients::{Clients, OverRun};
@@ -29,8 +29,10 @@ pub(crate) const MOST_AT_ONCE: usize = 10_000;
 /// A server with its endpoints: what the swarm was started with. Nothing else can be asked.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The architecture's name.
+    /// The architecture's name, or the one it goes by.
     pub name: String,
+    /// What is said there, and so which answers are right.
+    pub dialogue: Dialogue,
     /// Where it serves.
     pub endpoints: Vec<Endpoint>,
     /// Its admin API, for the CPU time of the spotlight's window; none if that is not to be had.

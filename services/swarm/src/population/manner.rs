@@ -78,7 +78,7 @@ pub(crate) struct Text {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wanted {
     /// This, byte for byte.
-    Answer(&'static str),
+    Answer(&'static [u8]),
     /// Nothing but the end of the connection.
     Silence,
 }
@@ -87,7 +87,16 @@ impl Text {
     /// One of the three questions.
     pub const fn known(which: usize) -> Self {
         let aphorism = QUESTIONS[which];
-        Self { which: Some(which), said: aphorism.question.as_bytes(), wanted: Wanted::Answer(aphorism.answer) }
+        Self {
+            which: Some(which),
+            said: aphorism.question.as_bytes(),
+            wanted: Wanted::Answer(aphorism.answer.as_bytes()),
+        }
+    }
+
+    /// The same said to a server that echoes.
+    pub const fn echoed(self) -> Self {
+        Self { wanted: Wanted::Answer(self.said), ..self }
     }
 }
 

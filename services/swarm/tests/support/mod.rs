@@ -126,7 +126,8 @@ pub fn light(plan: &mut Plan, kind: Kind, rate: f64, connections: usize) {
 /// What a swarm is started with that asks `endpoints`, each a target of its own: `known`, `known1`, `known2` …
 pub fn settings(endpoints: Vec<Endpoint>, plan: Plan) -> Settings {
     let name = |at| if at == 0 { "known".to_owned() } else { format!("known{at}") };
-    let target = |(at, endpoint)| Target { name: name(at), endpoints: vec![endpoint], admin: None };
+    let target =
+        |(at, endpoint)| Target { name: name(at), dialogue: Dialogue::Zen, endpoints: vec![endpoint], admin: None };
     Settings {
         admin: SocketAddr::from(([127, 0, 0, 1], 0)),
         targets: endpoints.into_iter().enumerate().map(target).collect(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use zen::Transport;
 
 use crate::api::Api;
-use crate::lab::Architecture;
+use crate::lab::Member;
 use crate::metrics::{Histogram, Sample, samples};
 use crate::target;
 
@@ -13,12 +13,12 @@ use crate::target;
 #[derive(Debug, Clone, Copy)]
 pub struct Sight<'a> {
     /// What it is.
-    pub architecture: &'static Architecture,
+    pub member: Member,
     /// Its admin API; `None` while it is not there.
     pub api: Option<&'a Api>,
 }
 
-/// Everything counted of one architecture up to now.
+/// Everything counted of one server up to now.
 #[derive(Debug, Clone, Default)]
 struct Totals {
     /// Right answers for each transport, in the order of [`Transport::ALL`].
@@ -32,10 +32,10 @@ struct Totals {
     cpu: Option<f64>,
 }
 
-/// One architecture's state as it is shown.
+/// One server's state as it is shown.
 #[derive(Debug, Clone)]
 pub struct Line {
-    architecture: &'static Architecture,
+    member: Member,
     totals: Totals,
     /// Right answers a second.
     rate: f64,
@@ -52,7 +52,7 @@ impl Line {
             self.by_transport().map(|(transport, count)| format!("{transport}={count}")).collect();
         format!(
             "{} right={} wrong={} rate={:.1}/s p99={} open={} cpu={} {} failed={}",
-            self.architecture.name,
+            self.member.name,
             self.right(),
             self.totals.wrong,
             self.rate,
@@ -74,7 +74,7 @@ impl Line {
     /// The cells of a row on a terminal.
     pub fn cells(&self) -> Vec<String> {
         let mut cells = vec![
-            self.architecture.name.to_owned(),
+            self.member.name.to_owned(),
             self.right().to_string(),
             self.totals.wrong.to_string(),
             self.totals.failed.to_string(),
@@ -93,7 +93,7 @@ impl Line {
 
     fn by_transport(&self) -> impl Iterator<Item = (Transport, String)> {
         Transport::ALL.into_iter().zip(self.totals.right).map(|(transport, count)| {
-            (transport, or_dash(self.architecture.supports(transport).then_some(count), |n| n.to_string()))
+            (transport, or_dash(self.member.supports(transport).then_some(count), |n| n.to_string()))
         })
     }
 }
@@ -127,7 +127,7 @@ impl Watch {
         self.last.resize_with(sights.len(), Totals::default);
         let now: Vec<Totals> = sights.iter().zip(&self.last).map(|(sight, last)| self.count(*sight, last)).collect();
         let lines = sights.iter().zip(&now).zip(&self.last);
-        let lines = lines.map(|((sight, now), last)| line(sight.architecture, now, last, seconds)).collect();
+        let lines = lines.map(|((sight, now), last)| line(sight.member, now, last, seconds)).collect();
         self.last = now;
         lines
     }
@@ -142,7 +142,7 @@ impl Watch {
     fn count(&self, sight: Sight<'_>, last: &Totals) -> Totals {
         let text = sight.api.and_then(|api| api.get("/metrics").ok()).map(|answer| answer.text);
         let mut totals = match (&self.swarm, &text) {
-            (Some(_), _) => count_by_swarm(&self.swarm_text, sight.architecture.name),
+            (Some(_), _) => count_by_swarm(&self.swarm_text, sight.member.name),
             (None, Some(text)) => count_by_server(text),
             (None, None) => Totals { open: None, cpu: None, ..last.clone() },
         };
@@ -185,11 +185,11 @@ impl Watch {
     }
 }
 
-fn line(architecture: &'static Architecture, now: &Totals, last: &Totals, seconds: f64) -> Line {
+fn line(member: Member, now: &Totals, last: &Totals, seconds: f64) -> Line {
     let new_right: f64 = now.right.iter().sum::<f64>() - last.right.iter().sum::<f64>();
     let cpu = now.cpu.zip(last.cpu).map(|(now, last)| (now - last).max(0.0) / seconds);
     let p99 = now.latency.since(&last.latency).quantile(0.99);
-    Line { architecture, totals: now.clone(), rate: new_right.max(0.0) / seconds, p99, cpu }
+    Line { member, totals: now.clone(), rate: new_right.max(0.0) / seconds, p99, cpu }
 }
 
 fn count_by_swarm(text: &str, name: &str) -> Totals {
@@ -239,7 +239,7 @@ fn sum(text: &str, is_it: impl Fn(&Sample<'_>) -> bool) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::{Totals, count_by_swarm, line};
-    use crate::lab::REGISTRY;
+    use crate::lab::{Member, REGISTRY};
 
     #[test]
     fn a_plain_line_tells_what_the_swarm_and_the_server_counted() {
@@ -256,7 +256,7 @@ mod tests {
         let now = Totals { open: Some(3.0), cpu: Some(0.5), ..count_by_swarm(&text, name) };
         let last = Totals { cpu: Some(0.25), ..Totals::default() };
         let start = format!("{name} right=50 wrong=1 rate=10.0/s p99=990µs open=3 cpu=5.0% tcp=30 ");
-        let shown = line(REGISTRY[0], &now, &last, 5.0).plain();
+        let shown = line(Member::of(REGISTRY[0]), &now, &last, 5.0).plain();
         assert!(shown.starts_with(&start), "{shown}");
         assert!(shown.ends_with(" failed=2"), "{shown}");
     }

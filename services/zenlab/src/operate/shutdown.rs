@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> Outcome {
         let info = api.get("/api/v1/info")?.json();
         api.post("/api/v1/shutdown", Some(&json!({"mode": mode})))?;
         wait_until_gone(target, &api)?;
-        let name = info["architecture"].as_str().unwrap_or(&target.name);
+        let name = info["name"].as_str().unwrap_or(&target.name);
         output::say(&format!("{name}: gone; bring it back with: {}", bring_back(name, &info)));
         Ok(())
     })

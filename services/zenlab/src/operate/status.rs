@@ -86,7 +86,7 @@ fn row(name: &str, status: &Value, endpoint: &Value) -> Vec<String> {
     let questions = &endpoint["questions"];
     let workers = &endpoint["workers"];
     vec![
-        text(&status["architecture"]).unwrap_or_else(|| name.to_owned()),
+        text(&status["name"]).unwrap_or_else(|| name.to_owned()),
         cell(&status["state"]),
         status["in_state_seconds"].as_f64().map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.0}")),
         cell(&endpoint["url"]),

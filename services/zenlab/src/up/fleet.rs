@@ -7,11 +7,13 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use super::child::{Child, describe};
-use super::member::{self, Member};
+use super::member;
 use crate::api::Api;
 use crate::failure::Failure;
+use crate::lab::Member;
 use crate::live::Sight;
 use crate::output;
+use crate::places;
 
 /// A server on loopback answers at once, or it is in trouble.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -34,7 +36,7 @@ impl Server {
     }
 
     fn sight(&self) -> Sight<'_> {
-        Sight { architecture: self.member.0, api: self.is_alive().then_some(&self.api) }
+        Sight { member: self.member, api: self.is_alive().then_some(&self.api) }
     }
 
     /// What it wrote to standard error.
@@ -45,7 +47,7 @@ impl Server {
 
 /// Every child.
 pub struct Fleet {
-    /// In the registry's order.
+    /// In the fleet's order.
     pub servers: Vec<Server>,
     swarm: Option<Child>,
     is_stopping: bool,
@@ -56,8 +58,8 @@ impl Fleet {
     /// Starts every member.
     pub fn start(members: Vec<Member>, directory: &Path) -> Result<Self, Failure> {
         let start = |member: Member| {
-            let child = Child::start(member.name(), &member.arguments(directory), directory)?;
-            let api = Api::with_patience(&member.admin_url(), PATIENCE);
+            let child = Child::start(member.name, &member::arguments(&member, directory), directory)?;
+            let api = Api::with_patience(&places::local_admin(&member), PATIENCE);
             Ok(Server { member, api, child, end: None, is_ready: false })
         };
         let servers = members.into_iter().map(start).collect::<Result<_, Failure>>()?;
@@ -135,7 +137,7 @@ impl Fleet {
         for server in self.servers.iter_mut().filter(|server| server.end.is_none()) {
             server.end = server.child.ended();
             if let Some(status) = server.end.filter(|status| !(self.is_stopping && status.success())) {
-                news.extend(obituary(server.member.name(), status, &server.child));
+                news.extend(obituary(server.member.name, status, &server.child));
                 self.had_accidents |= !status.success();
             }
         }
@@ -153,7 +155,7 @@ impl Fleet {
     pub fn note_unready(&mut self, after: Duration) -> Vec<String> {
         let mut news = Vec::new();
         for server in self.servers.iter().filter(|server| server.is_alive() && !server.is_ready) {
-            news.push(format!("{} is not ready after {} s", server.member.name(), after.as_secs()));
+            news.push(format!("{} is not ready after {} s", server.member.name, after.as_secs()));
             news.extend(last_lines(&server.child));
             self.had_accidents = true;
         }

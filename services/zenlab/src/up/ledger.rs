@@ -129,7 +129,7 @@ fn wait(fleet: &mut Fleet, signals: &Signals, patience: Duration, is_over: impl 
 }
 
 fn server_ledger(server: &Server) -> String {
-    let name = server.member.name();
+    let name = server.member.name;
     books(name, &server.log()).unwrap_or_else(|| format!("{name}: ended without a drain"))
 }
 

@@ -1,70 +1,35 @@
-//! One architecture of the local fleet: its addresses, and the command line that serves there.
+//! A server of the local fleet: its addresses, and the command line that serves there.
 
 use std::io::ErrorKind;
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 
-use zen::{Endpoint, Transport};
+use zen::{Dialogue, Endpoint, Transport};
 
 use crate::failure::Failure;
-use crate::lab::Architecture;
+use crate::lab::Member;
 use crate::output;
 use crate::places::{self, HOST};
 use crate::target::SWARM_PORT;
 
-/// An architecture on the ports that are its own.
-#[derive(Debug, Clone, Copy)]
-pub struct Member(pub &'static Architecture);
-
-/// A member for each architecture.
-pub fn all(architectures: &[&'static Architecture]) -> Vec<Member> {
-    architectures.iter().copied().map(Member).collect()
-}
-
-impl Member {
-    /// The architecture's name.
-    pub const fn name(self) -> &'static str {
-        self.0.name
+/// What `zenlab` is called with to serve as `member`, with its Unix sockets in `directory`.
+pub fn arguments(member: &Member, directory: &Path) -> Vec<String> {
+    let mut arguments = vec!["server".to_owned(), member.architecture.name.to_owned()];
+    for endpoint in places::local(member, directory) {
+        arguments.extend(["--listen".to_owned(), endpoint.to_string()]);
     }
-
-    const fn port(self) -> u16 {
-        places::port(self.0)
+    arguments.extend(["--admin".to_owned(), format!("{HOST}:{}", places::admin_port(member))]);
+    if member.dialogue == Dialogue::Echo {
+        arguments.extend(["--set".to_owned(), format!("name={}", member.name)]);
+        arguments.extend(["--set".to_owned(), format!("dialogue={}", member.dialogue.label())]);
     }
-
-    const fn admin_port(self) -> u16 {
-        places::ADMIN_BASE_PORT + self.0.offset
-    }
-
-    /// The URL of its admin API.
-    pub fn admin_url(self) -> String {
-        places::local_admin(self.0)
-    }
-
-    /// Whether it serves this transport.
-    pub fn supports(self, transport: Transport) -> bool {
-        self.0.supports(transport)
-    }
-
-    /// Where it serves, with its Unix sockets in `directory`.
-    pub fn endpoints(self, directory: &Path) -> Vec<Endpoint> {
-        places::local(self.0, directory)
-    }
-
-    /// What `zenlab` is called with to serve it.
-    pub fn arguments(self, directory: &Path) -> Vec<String> {
-        let mut arguments = vec!["server".to_owned(), self.name().to_owned()];
-        for endpoint in self.endpoints(directory) {
-            arguments.extend(["--listen".to_owned(), endpoint.to_string()]);
-        }
-        arguments.extend(["--admin".to_owned(), format!("{HOST}:{}", self.admin_port())]);
-        arguments.extend(["--set".to_owned(), "lab=true".to_owned()]);
-        arguments
-    }
+    arguments.extend(["--set".to_owned(), "lab=true".to_owned()]);
+    arguments
 }
 
 /// What the swarm is called with to load `members`.
 pub fn swarm_arguments(members: &[Member], directory: &Path) -> Vec<String> {
-    let names: Vec<&str> = members.iter().map(|member| member.name()).collect();
+    let names: Vec<&str> = members.iter().map(|member| member.name).collect();
     let directory = directory.display().to_string();
     let admin = format!("{HOST}:{SWARM_PORT}");
     ["swarm", "--fleet", "local", "--dir", &directory, "--only", &names.join(","), "--admin", &admin]
@@ -77,10 +42,10 @@ pub fn check_ports(members: &[Member], with_swarm: bool) -> Result<(), Failure> 
     for member in members {
         for transport in [Transport::Tcp, Transport::Udp] {
             if member.supports(transport) {
-                check_port(member.port(), transport, member.name(), "--only")?;
+                check_port(places::port(member), transport, member.name, "--only")?;
             }
         }
-        check_port(member.admin_port(), Transport::Tcp, member.name(), "--only")?;
+        check_port(places::admin_port(member), Transport::Tcp, member.name, "--only")?;
     }
     if with_swarm { check_port(SWARM_PORT, Transport::Tcp, "the swarm", "--no-swarm") } else { Ok(()) }
 }
@@ -103,13 +68,13 @@ fn check_port(port: u16, transport: Transport, owner: &str, flag: &str) -> Resul
 pub fn endpoint_table(members: &[Member], directory: &Path) -> Vec<String> {
     let mut rows = vec![["NAME", "TCP AND UDP", "ADMIN", "UNIX"].map(String::from).to_vec()];
     for member in members {
-        let endpoints = member.endpoints(directory);
+        let endpoints = places::local(member, directory);
         let unix: Vec<String> =
             endpoints.iter().filter(|endpoint| endpoint.transport.is_unix()).map(Endpoint::to_string).collect();
         rows.push(vec![
-            member.name().to_owned(),
-            format!("{HOST}:{}", member.port()),
-            member.admin_url(),
+            member.name.to_owned(),
+            format!("{HOST}:{}", places::port(member)),
+            places::local_admin(member),
             unix.join(" "),
         ]);
     }
@@ -121,18 +86,22 @@ mod tests {
     use std::net::{TcpListener, UdpSocket};
     use std::path::Path;
 
-    use super::{HOST, Member, check_port};
-    use crate::lab::REGISTRY;
-    use zen::Transport;
+    use zen::{Dialogue, Transport};
+
+    use super::{HOST, arguments, check_port};
+    use crate::lab;
 
     #[test]
     fn a_member_serves_on_its_own_ports() {
-        for architecture in REGISTRY {
-            let line = Member(architecture).arguments(Path::new("/run")).join(" ");
-            let (name, offset) = (architecture.name, architecture.offset);
-            assert!(line.starts_with(&format!("server {name} --listen tcp://127.0.0.1:{}", 1060 + offset)), "{line}");
+        for member in lab::fleet() {
+            let line = arguments(&member, Path::new("/run")).join(" ");
+            let (name, served, offset) = (member.name, member.architecture.name, member.offset);
+            assert!(line.starts_with(&format!("server {served} --listen tcp://127.0.0.1:{}", 1060 + offset)), "{line}");
             assert!(line.contains(&format!("--listen unix:///run/{name}.stream")), "{line}");
-            assert!(line.ends_with(&format!("--admin 127.0.0.1:{} --set lab=true", 9060 + offset)), "{line}");
+            assert!(line.contains(&format!("--admin 127.0.0.1:{}", 9060 + offset)), "{line}");
+            assert!(line.ends_with(" --set lab=true"), "{line}");
+            let echoes = line.contains(&format!("--set name={name} --set dialogue=echo"));
+            assert_eq!(echoes, member.dialogue == Dialogue::Echo, "{line}");
         }
     }
 

@@ -21,7 +21,7 @@ use fleet::Fleet;
 /// What `up` is told.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only these architectures, separated by commas; `lesson` is the five of a first lesson
+    /// Only these servers, separated by commas; `lesson` is the five of a first lesson
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
     /// Start no clients
@@ -34,7 +34,7 @@ const BOOT: Duration = Duration::from_secs(20);
 
 /// Runs the fleet until Ctrl-C or SIGTERM; exits with 1 if a server or the swarm died unasked.
 pub fn run(args: &Args) -> Outcome {
-    let members = member::all(&target::architectures(&args.only)?);
+    let members = target::members(&args.only)?;
     member::check_ports(&members, !args.no_swarm)?;
     let signals =
         Signals::block().map_err(|error| Failure::runtime(format!("signals cannot be waited for: {error}")))?;
