@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chassis::control::catalogue::{Kind, METRICS};
+use chassis::control::catalogue::{Kind, METRICS, Metric};
 use serde_json::Value;
 use support::{Architecture, registry};
 
@@ -231,7 +231,7 @@ fn dashboards_ask_for_metrics_that_exist_and_say_what_they_mean() {
             for target in panel["targets"].as_array().expect("targets") {
                 let expression = target["expr"].as_str().unwrap_or_default();
                 for name in metric_names(expression) {
-                    assert!(exists(&name), "{path}: {title:?} asks for {name}, which there is not");
+                    assert!(labels_of(&name).is_some(), "{path}: {title:?} asks for {name}, which there is not");
                 }
                 for range in expression.split('[').skip(1) {
                     let fixed = range.starts_with("$__rate_interval]")
@@ -245,6 +245,67 @@ fn dashboards_ask_for_metrics_that_exist_and_say_what_they_mean() {
     }
 }
 
+/// The lines of a file of rules or of their tests that begin with this, without it.
+fn lines_after(text: &str, start: &str) -> Vec<String> {
+    text.lines().filter_map(|line| line.trim().strip_prefix(start)).map(str::to_owned).collect()
+}
+
+#[test]
+fn alerts_ask_for_metrics_that_exist_and_say_what_they_mean() {
+    let rules = read("deploy/prometheus/rules.yml");
+    let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
+    assert!(alerts.len() >= 8, "{rules}");
+    for alert in alerts {
+        let (name, text) = alert.split_once('\n').expect("a name");
+        for (key, end) in [("summary: ", ".\""), ("description: ", ".\""), ("labels: {severity: ", "}"), ("expr: ", "")]
+        {
+            let values = lines_after(text, key);
+            assert!(matches!(values.as_slice(), [value] if value.ends_with(end)), "{name}: {key}{values:?}");
+        }
+        let expression = lines_after(text, "expr: ").concat();
+        for metric in metric_names(&expression) {
+            let labels = labels_of(&metric).unwrap_or_else(|| panic!("{name} asks for {metric}, which there is not"));
+            for label in labels_asked(&expression, &metric) {
+                assert!(labels.contains(&label.as_str()), "{name}: {metric} has no label {label}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_alert_is_seen_to_fire_and_not_to_fire() {
+    let alerts = lines_after(&read("deploy/prometheus/rules.yml"), "- alert: ");
+    let tests = read("deploy/prometheus/rules_test.yml");
+    assert_eq!(lines_after(&tests, "- name: "), alerts);
+    for (name, test) in alerts.iter().zip(tests.split("- name: ").skip(1)) {
+        let asked = format!("alertname=\"{name}\"");
+        assert_eq!(test.matches(&asked).count(), 2, "{name}: once while all is well, once when it is not");
+        assert_eq!(test.matches("exp_samples:").count(), 1, "{name}");
+    }
+}
+
+/// The labels by which an expression selects series of a metric.
+fn labels_asked(expression: &str, metric: &str) -> Vec<String> {
+    let selector = format!("{metric}{{");
+    let selectors = expression.split(&selector).skip(1).filter_map(|rest| rest.split_once('}'));
+    let pairs = selectors.flat_map(|(pairs, _)| pairs.split(','));
+    pairs
+        .filter_map(|pair| pair.split_once('=').map(|(label, _)| label.trim_end_matches('!').trim().to_owned()))
+        .collect()
+}
+
+/// The labels of a metric of a server or of the swarm; a histogram's parts have those of the whole.
+fn labels_of(name: &str) -> Option<&'static [&'static str]> {
+    let base = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+    let is_it = |metric: &&Metric| metric.name == name || metric.kind == Kind::Histogram && metric.name == base;
+    metrics().find(is_it).map(|metric| metric.labels)
+}
+
+/// Every metric there is.
+fn metrics() -> impl Iterator<Item = &'static Metric> {
+    METRICS.iter().chain(swarm::METRICS)
+}
+
 fn metric_names(expression: &str) -> BTreeSet<String> {
     let is_word = |character: char| character.is_ascii_alphanumeric() || character == '_';
     expression
@@ -252,14 +313,6 @@ fn metric_names(expression: &str) -> BTreeSet<String> {
         .filter(|word| word.starts_with("zen_"))
         .map(str::to_owned)
         .collect()
-}
-
-fn exists(name: &str) -> bool {
-    let base = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
-    let in_catalogue =
-        METRICS.iter().any(|metric| metric.name == name || metric.kind == Kind::Histogram && metric.name == base);
-    // The swarm's are listed where they are made.
-    in_catalogue || read("services/swarm/src/metrics.rs").contains(&format!("\"{base}\""))
 }
 
 #[test]
@@ -282,7 +335,7 @@ fn every_architecture_has_a_colour_and_a_line_of_its_own() {
 #[test]
 fn every_metric_is_described_and_named_as_the_field_does() {
     let mut names = BTreeSet::new();
-    for metric in METRICS {
+    for metric in metrics() {
         assert!(names.insert(metric.name), "{} is there twice", metric.name);
         assert!(metric.help.ends_with('.'), "{}", metric.name);
         assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
