@@ -23,10 +23,13 @@ SWARM = "http://127.0.0.1:9080"
 MAY_BE_EMPTY = {
     "Failures by outcome", "Datagrams not answered, by why", "Served by epoll instead", "Scenario under way",
     "Events for each turn of the loop", "Part of the time that the loop waits",
-    "Part of the time that the runtime's threads are busy", "Pressure of the container", "Threads that wait for a processor",
+    "Part of the time that the runtime's threads are busy", "Alerts", "Clients turned away, by why", "Connections by kind of client",
+    "Tasks of the runtime", "Time to make a thread or process", "Used of what there may be", "Pressure of the container", "Threads that wait for a processor",
 }
 # Panels that count something only while it happens.
 MAY_BE_ZERO = {
+    "Answers that nobody waited for", "Clients that could not be accepted", "From a death to its successor", "Page faults a second",
+    "Part of the time that the swarm's workers are busy", "Questions that wait to be asked",
     "Asked late", "Datagrams waiting in the buffer, as part of it", "Clients in the accept queue by transport", "Connections of the swarm", "Not asked", "Open connections by transport",
     "Questions without an outcome yet", "Time in which the container had used up its CPU quota",
     "Datagrams lost in the server's buffer", "Restarts of workers and data planes", "Wake-ups for nothing", "Clients in the accept queue", "Open connections",

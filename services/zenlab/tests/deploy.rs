@@ -140,7 +140,7 @@ const CHAPTER: [&str; 6] = [
 ];
 
 /// What there is to watch, and the panel that shows it.
-const WATCHED: [(&str, &str); 9] = [
+const WATCHED: [(&str, &str); 10] = [
     ("accept queue", "Clients in the accept queue"),
     ("context switches per question", "Context switches per question"),
     ("CPU per question", "CPU per question"),
@@ -150,6 +150,7 @@ const WATCHED: [(&str, &str); 9] = [
     ("processes", "Processes"),
     ("events per turn", "Events for each turn of the loop"),
     ("failures by outcome", "Failures by outcome"),
+    ("turned away", "Clients turned away, by why"),
 ];
 
 /// The head of a file, as one line of text.
@@ -242,6 +243,53 @@ fn dashboards_ask_for_metrics_that_exist_and_say_what_they_mean() {
                 }
             }
         }
+    }
+}
+
+/// Metrics that neither a panel nor a rule asks for, and why not.
+const EXPLORE_ONLY: [(&str, &str); 22] = [
+    ("process_cpu_seconds_total", "the usual name for what zen_cpu_seconds_total tells by role"),
+    ("process_resident_memory_bytes", "the usual name; zen_memory_pss_bytes counts shared pages once"),
+    ("process_open_fds", "the usual name; near the clients that are served"),
+    ("process_max_fds", "the usual name; a constant"),
+    ("process_threads", "the usual name for what zen_threads tells by role"),
+    ("process_start_time_seconds", "the usual name; a constant"),
+    ("zen_build_info", "a constant"),
+    ("zen_swarm_build_info", "a constant"),
+    ("zen_workers_limit", "a constant"),
+    ("zen_cgroup_cpu_limit_cores", "a constant"),
+    ("zen_runtime_parks_total", "says no more than the busy part of a runtime"),
+    ("zen_config_changes_total", "the generation of the settings is marked on every panel"),
+    ("zen_faults_total", "happens only when it is asked for"),
+    ("zen_drain_forced_total", "how conversations ended tells it, as `forced`"),
+    ("zen_log_lines_dropped_total", "about the log, not the server"),
+    ("zen_trace_spans_total", "about the traces, not the server"),
+    ("zen_swarm_spans_dropped_total", "about the traces, not the swarm"),
+    ("zen_admin_http_request_duration_seconds", "the control plane's; how many there were is on a panel"),
+    ("zen_swarm_planned_total", "sent, unsent, dropped and waiting are on panels"),
+    ("zen_swarm_paused", "nothing is asked then, which every panel shows"),
+    ("zen_swarm_worker_target_rate", "what is offered is on a panel, by architecture"),
+    ("zen_swarm_runs_total", "the scenario under way is on a panel, and each run has its report"),
+];
+
+#[test]
+fn every_metric_is_on_a_panel_or_in_a_rule_or_said_to_be_neither() {
+    let mut asked = metric_names(&lines_after(&read("deploy/prometheus/rules.yml"), "expr: ").join(" "));
+    for (_, dashboard) in dashboards() {
+        asked.extend(metric_names(&dashboard.to_string()));
+    }
+    let is_asked =
+        |name: &str| ["", "_bucket", "_sum", "_count"].iter().any(|suffix| asked.contains(&format!("{name}{suffix}")));
+    for metric in metrics() {
+        let explore_only = EXPLORE_ONLY.iter().any(|(name, _)| *name == metric.name);
+        assert!(
+            is_asked(metric.name) != explore_only,
+            "{}: it belongs on a panel, in a rule, or in EXPLORE_ONLY, and in one of these only",
+            metric.name
+        );
+    }
+    for (name, _) in EXPLORE_ONLY {
+        assert!(labels_of(name).is_some(), "{name} in EXPLORE_ONLY is no metric");
     }
 }
 
