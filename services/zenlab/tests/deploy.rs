@@ -13,7 +13,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use chassis::Capacity;
 use chassis::control::catalogue::{Kind, METRICS, Metric};
+use chassis::settings::{self, Flags, KEYS, Key};
 use serde_json::Value;
 use support::{Architecture, registry};
 
@@ -344,9 +346,13 @@ fn labels_asked(expression: &str, metric: &str) -> Vec<String> {
 
 /// The labels of a metric of a server or of the swarm; a histogram's parts have those of the whole.
 fn labels_of(name: &str) -> Option<&'static [&'static str]> {
-    let base = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
-    let is_it = |metric: &&Metric| metric.name == name || metric.kind == Kind::Histogram && metric.name == base;
+    let is_it = |metric: &&Metric| metric.name == name || metric.kind == Kind::Histogram && metric.name == base(name);
     metrics().find(is_it).map(|metric| metric.labels)
+}
+
+/// The name of a histogram whose part this is.
+fn base(name: &str) -> &str {
+    ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
 }
 
 /// Every metric there is.
@@ -387,5 +393,136 @@ fn every_metric_is_described_and_named_as_the_field_does() {
         assert!(names.insert(metric.name), "{} is there twice", metric.name);
         assert!(metric.help.ends_with('.'), "{}", metric.name);
         assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+    }
+}
+
+/// What the reference of the settings says before its table.
+const SETTINGS_HEAD: &str = "\
+# Settings of a server
+
+Made from the table that servers check settings by; `WRITE_REFERENCES=1 cargo test -p zenlab --test deploy` writes this page anew.
+
+Later ones win: the default, a TOML file (`--config FILE`), the environment, flags (`--set KEY=VALUE`, `--listen`, `--admin`), a change
+over the admin API. In the environment a setting is `ZENLAB__KEY`, or `ZENLAB__SECTION__KEY` for one with a dot: `ZENLAB__IDLE_TIMEOUT=60s`,
+`ZENLAB__ADMIN__LISTEN=0.0.0.0:9060`. Lists have commas there. In a file a dot is a section: `[admin]`, then `listen = \"0.0.0.0:9060\"`.
+`zenlab server NAME --listen URL --print-config` prints every setting with where its value comes from; unknown keys are errors.
+
+*Live* ones change while the server serves: `zenlab config set NAME KEY=VALUE`, or `PATCH /api/v1/config`. The others need a restart.
+The default of `max_connections` is lowered to what the machine allows.
+
+| setting | default | may be | live | meaning |
+|---|---|---|---|---|
+";
+
+/// What that of the metrics says.
+const METRICS_HEAD: &str = "\
+# Metrics
+
+Made from the tables that servers and swarm are scraped by; `WRITE_REFERENCES=1 cargo test -p zenlab --test deploy` writes this page anew.
+
+Durations are in seconds and sizes in bytes. Each metric of a server has the label `architecture` too, and Prometheus adds `service`, its
+name in compose. What a kernel does not tell has no series. The last column says which panel asks for it, and which alert.
+";
+
+#[test]
+fn the_references_are_up_to_date() {
+    for (path, text) in [("docs/SETTINGS.md", settings_reference()), ("docs/METRICS.md", metrics_reference())] {
+        if std::env::var_os("WRITE_REFERENCES").is_some() {
+            fs::write(root().join(path), &text).unwrap();
+        }
+        let known = fs::read_to_string(root().join(path)).unwrap_or_default();
+        let stale = known.lines().zip(text.lines()).find(|(known, made)| known != made);
+        assert!(
+            known == text,
+            "{path} is not what the tables say, first in {stale:?}; WRITE_REFERENCES=1 writes it anew"
+        );
+    }
+}
+
+fn settings_reference() -> String {
+    let row = |key: &Key| {
+        let may_be = key.kind.range().replacen("must be ", "", 1).replace('"', "`");
+        let live = if key.live.is_some() { "yes" } else { "no" };
+        format!("| `{}` | {} | {may_be} | {live} | {} |\n", key.name, default_of(key.name), key.doc)
+    };
+    SETTINGS_HEAD.to_owned() + &KEYS.iter().map(row).collect::<String>()
+}
+
+/// The default of a setting: the usual one, then the others with who has them.
+fn default_of(setting: &str) -> String {
+    let mut values: Vec<(String, Vec<&str>)> = Vec::new();
+    for architecture in architectures::REGISTRY {
+        let value = default_for(architecture, setting);
+        match values.iter_mut().find(|(known, _)| *known == value) {
+            Some((_, names)) => names.push(architecture.name),
+            None => values.push((value, vec![architecture.name])),
+        }
+    }
+    values.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
+    let (usual, others) = values.split_first().expect("there are architectures");
+    let others = others.iter().map(|(value, names)| format!("; {value} ({})", names.join(", ")));
+    usual.0.clone() + &others.collect::<String>()
+}
+
+fn default_for(architecture: &chassis::Architecture, setting: &str) -> String {
+    // Not asked of a server: its environment and the machine have a say in these.
+    match (setting, architecture.capacity) {
+        ("max_connections", Capacity::Connections(most)) => return format!("`{most}`"),
+        ("max_connections", Capacity::PerWorker) => return "one for each worker".into(),
+        ("otlp_endpoint", _) => return "`OTEL_EXPORTER_OTLP_ENDPOINT`, or empty".into(),
+        ("name", _) => return "the architecture's".into(),
+        _ => (),
+    }
+    let flags = Flags { listen: vec!["tcp://127.0.0.1:1060".into()], ..Flags::default() };
+    let printed = settings::print(&settings::load(architecture, &flags).unwrap());
+    let line = printed.lines().find_map(|line| line.strip_prefix(&format!("{setting} = "))).unwrap();
+    match line.strip_suffix("  # defaults").map(|value| value.trim_matches('"')) {
+        None => "none; one is needed".into(),
+        Some("" | "[]") => "empty".into(),
+        Some(value) => format!("`{value}`"),
+    }
+}
+
+fn metrics_reference() -> String {
+    let (dashboards, rules) = (dashboards(), read("deploy/prometheus/rules.yml"));
+    let mut uses: Vec<(String, String)> = Vec::new();
+    for (_, dashboard) in &dashboards {
+        for panel in panels(dashboard) {
+            let title = panel["title"].as_str().unwrap_or_default().to_owned();
+            let targets = panel["targets"].as_array().into_iter().flatten();
+            uses.extend(targets.map(|target| (target["expr"].as_str().unwrap_or_default().to_owned(), title.clone())));
+        }
+    }
+    uses.sort();
+    for alert in rules.split("- alert: ").skip(1) {
+        let name = alert.lines().next().unwrap_or_default();
+        uses.push((lines_after(alert, "expr: ").concat(), format!("alert {name}")));
+    }
+    let row = |metric: &Metric| {
+        let kind = format!("{:?}", metric.kind).to_lowercase();
+        let (labels, seen) = (metric.labels.join(", "), seen_in(metric, &uses));
+        format!("| `{}` | {kind} | {labels} | {} | {seen} |\n", metric.name, metric.help)
+    };
+    let table = |owner: &str, metrics: &[Metric]| {
+        let head =
+            format!("\n## Of {owner}\n\n| metric | kind | labels | meaning | seen in |\n|---|---|---|---|---|\n");
+        head + &metrics.iter().map(row).collect::<String>()
+    };
+    METRICS_HEAD.to_owned() + &table("a server", METRICS) + &table("the swarm", swarm::METRICS)
+}
+
+/// Which panels and alerts ask for a metric, or why none does.
+fn seen_in(metric: &Metric, uses: &[(String, String)]) -> String {
+    let mut titles = Vec::new();
+    for (expression, title) in uses {
+        if metric_names(expression).iter().any(|name| base(name) == base(metric.name))
+            && !titles.contains(&title.as_str())
+        {
+            titles.push(title);
+        }
+    }
+    match EXPLORE_ONLY.iter().find(|(name, _)| *name == metric.name) {
+        Some((_, why)) => format!("(none: {why})"),
+        None => titles.join("; "),
     }
 }
