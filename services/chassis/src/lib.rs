@@ -40,7 +40,7 @@ pub use crowd::{Change, Crowd, Waiting};
 pub use letter::Letter;
 pub use linger::linger;
 pub use page::{Closed, IoUring, Rejected, RuntimeFigures};
-pub use site::{Endpoint, Errand, Newcomer, Site};
+pub use site::{Endpoint, Errand, Newcomer, Site, Worker};
 pub use socket::{DatagramSocket, Stream, StreamListener};
 pub use supervise::{exit, run};
 pub use talk::{Talk, Wants};
