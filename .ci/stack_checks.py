@@ -23,10 +23,13 @@ SWARM = "http://127.0.0.1:9080"
 MAY_BE_EMPTY = {
     "Failures by outcome", "Datagrams not answered, by why", "Served by epoll instead", "Scenario under way",
     "Events for each turn of the loop", "Part of the time that the loop waits",
-    "Part of the time that the runtime's threads are busy", "Pressure of the container", "Threads that wait for a processor",
+    "Part of the time that the runtime's threads are busy", "Alerts", "Clients turned away, by why", "Connections by kind of client",
+    "Tasks of the runtime", "Time to make a thread or process", "Used of what there may be", "Pressure of the container", "Threads that wait for a processor",
 }
 # Panels that count something only while it happens.
 MAY_BE_ZERO = {
+    "Answers that nobody waited for", "Clients that could not be accepted", "From a death to its successor", "Page faults a second",
+    "Part of the time that the swarm's workers are busy", "Questions that wait to be asked",
     "Asked late", "Datagrams waiting in the buffer, as part of it", "Clients in the accept queue by transport", "Connections of the swarm", "Not asked", "Open connections by transport",
     "Questions without an outcome yet", "Time in which the container had used up its CPU quota",
     "Datagrams lost in the server's buffer", "Restarts of workers and data planes", "Wake-ups for nothing", "Clients in the accept queue", "Open connections",
@@ -244,6 +247,20 @@ def live_plan(stack):
     return f"plan {first:.0f} in the first scrape, and {' and '.join(sorted(lit))} in turn"
 
 
+def rules(stack):
+    """The rules are loaded and can be reckoned, no page fires while all is well, and a server that stops is missed."""
+    loaded = lambda: [rule for group in ask(PROMETHEUS + "/api/v1/rules")[1]["data"]["groups"] for rule in group["rules"]]
+    wait_for("every rule reckoned", lambda: loaded() and all(rule["health"] == "ok" for rule in loaded()))
+    pages = lambda: {(metric["alertname"], metric.get("service")) for metric, _ in query('ALERTS{severity="page", alertstate="firing"}')}
+    wait_for("no page", lambda: not pages())
+    name = next(name for name, server in stack.servers.items() if server["architecture"] == "select")
+    compose("stop", name)
+    wait_for(f"the alert that {name} is gone", lambda: pages() == {("ServerGone", name)})
+    compose("up", "--wait", "--no-build", name)
+    wait_for("no page again", lambda: not pages())
+    return f"{len(loaded())} rules, and {name} was missed"
+
+
 def every_panel(stack):
     """Puts everybody into the spotlight for a while, then runs every query of every panel."""
     body = {"spotlight": {"mode": "fixed", "targets": [], "turn_seconds": 20, "rate": 60}}
@@ -311,7 +328,7 @@ def traces(stack):
 def main():
     stack = Stack()
     failed = []
-    checks = (all_answer, targets, thousand, settings, lifecycle, traces, scenario, live_plan, every_panel)
+    checks = (all_answer, targets, thousand, settings, lifecycle, traces, scenario, live_plan, every_panel, rules)
     for check in [check for check in checks if check.__name__ in sys.argv[1:] or not sys.argv[1:]]:
         began = time.monotonic()
         try:

@@ -3,8 +3,8 @@
 //! **Costs**: those of `poll`, and a limit that cannot be raised: the set has room for the descriptors 0 to 1023, and a bit
 //! set beyond it is somebody else's memory. A client with a higher number must be refused the moment it is accepted.
 //! **Choose it** for a handful of clients, where nothing else is at hand: it is the oldest and the most portable.
-//! **Watch** on the dashboard: failures by outcome once a thousand clients are open (counted as `select_limit`), CPU per
-//! question while idle connections are added.
+//! **Watch** on the dashboard: clients turned away by why, once a thousand are open (`select_limit`), failures by outcome, CPU
+//! per question while idle connections are added.
 //! **Chapter**: "Async Network Servers" (`tas.py`, `uas.py`).
 
 use std::io;

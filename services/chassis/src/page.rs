@@ -27,7 +27,7 @@ pub use faults::{Fault, Faults, Target};
 pub use journal::{EVENT_BYTES, Entry, Journal, KEPT};
 pub use runtime::{RuntimeFigures, RuntimePage};
 pub use settings::{IoUring, Live, LiveValue, Settings};
-pub use slot::{Closed, Dropped, Rejected, Slot};
+pub use slot::{Closed, Dropped, Made, Rejected, Slot};
 
 /// The most endpoints that one container serves: one of each transport.
 pub const MAX_ENDPOINTS: usize = 4;
@@ -198,8 +198,8 @@ pub struct EndpointPage {
     pub datagram_drops: Gauge,
     /// How many workers there are. Written by the data plane's leader.
     pub running: Gauge,
-    /// How long it took to make a worker, thread or process. Written by the leader.
-    pub spawn: Histogram,
+    /// How long it took to make a worker, in the order of [`Made`]. Written by the leader.
+    pub spawn: [Histogram; Made::ALL.len()],
     /// What the leader has used so far, with the children that it has reaped. Written by the leader.
     pub leading: Usage,
     /// What the processes used that the supervisor has reaped.

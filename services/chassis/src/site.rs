@@ -14,14 +14,29 @@ use socket2::SockAddr;
 use zen::{Transport, error};
 
 use crate::desk::{self, Desk, Role, Tenure};
+use crate::fork::Child;
 use crate::letter::{Arrived, Letter};
 use crate::linger::{self, linger};
 use crate::page::{
-    DrainClock, Dropped, EndpointPage, IoUring, MAX_SLOTS, Page, Rejected, RuntimeFigures, State, Target,
+    DrainClock, Dropped, EndpointPage, IoUring, MAX_SLOTS, Made, Page, Rejected, RuntimeFigures, State, Target,
 };
 use crate::socket::{DatagramSocket, Stream, StreamListener, TICK};
 use crate::talk::Talk;
 use crate::visit::Visit;
+
+/// What [`Site::hire`] makes.
+pub trait Worker {
+    /// What it counts as.
+    const MADE: Made;
+}
+
+impl<T> Worker for thread::JoinHandle<T> {
+    const MADE: Made = Made::Thread;
+}
+
+impl Worker for Child {
+    const MADE: Made = Made::Process;
+}
 
 /// How long a paused worker waits before it looks again whether the pause is over.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -230,11 +245,11 @@ impl<S: Endpoint> Site<S> {
     }
 
     /// Makes a worker by `spawn`, and notes how long that took.
-    pub fn hire<W>(&self, spawn: impl FnOnce() -> io::Result<W>) -> Option<W> {
+    pub fn hire<W: Worker>(&self, spawn: impl FnOnce() -> io::Result<W>) -> Option<W> {
         let began = Instant::now();
         match spawn() {
             Ok(worker) => {
-                self.desk.endpoint.spawn.record(began.elapsed(), 1);
+                self.desk.endpoint.spawn[W::MADE as usize].record(began.elapsed(), 1);
                 Some(worker)
             }
             Err(error) => {

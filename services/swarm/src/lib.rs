@@ -34,6 +34,7 @@ mod spans;
 mod spotlight;
 mod tally;
 
+pub use metrics::METRICS;
 pub use plan::{Clients, Mode, OverRun, Plan, PlanError, Spotlight, Target};
 pub use population::{Kind, Population};
 pub use scenario::Scenario;

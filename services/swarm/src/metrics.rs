@@ -20,8 +20,8 @@ const TARGET: &[&str] = &["architecture"];
 const WORKER: &[&str] = &["worker"];
 const NONE: &[&str] = &[];
 
-/// Every metric of the swarm.
-const METRICS: &[Metric] = &[
+/// Every metric of the swarm, in the order of `/metrics`.
+pub const METRICS: &[Metric] = &[
     counter(
         "zen_swarm_requests_total",
         &["architecture", "transport", "outcome"],

@@ -238,6 +238,19 @@ fn metrics_are_well_formed() {
 }
 
 #[test]
+fn what_is_made_for_a_client_goes_by_its_kind() {
+    for (name, kind, other) in
+        [("fork_per_connection", "process", "thread"), ("thread_per_connection", "thread", "process")]
+    {
+        let server = Server::start_on(name, &["tcp"], &[]);
+        Stream::connect(&server, "tcp").ask(Q, A);
+        let made =
+            |kind: &str| server.metric("zen_worker_spawn_duration_seconds_count", &[&format!("kind=\"{kind}\"")]);
+        assert_eq!((made(kind), made(other)), (1.0, 0.0), "{name}");
+    }
+}
+
+#[test]
 fn slow_clients_do_not_lock_the_admin_api() {
     let server = Server::start_on("epoll", &["tcp"], &[]);
     let address = server.admin.strip_prefix("http://").unwrap();

@@ -13,7 +13,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chassis::control::catalogue::{Kind, METRICS};
+use chassis::Capacity;
+use chassis::control::catalogue::{Kind, METRICS, Metric};
+use chassis::settings::{self, Flags, KEYS, Key};
 use serde_json::Value;
 use support::{Architecture, registry};
 
@@ -170,7 +172,7 @@ const CHAPTER: [&str; 6] = [
 ];
 
 /// What there is to watch, and the panel that shows it.
-const WATCHED: [(&str, &str); 9] = [
+const WATCHED: [(&str, &str); 10] = [
     ("accept queue", "Clients in the accept queue"),
     ("context switches per question", "Context switches per question"),
     ("CPU per question", "CPU per question"),
@@ -180,6 +182,7 @@ const WATCHED: [(&str, &str); 9] = [
     ("processes", "Processes"),
     ("events per turn", "Events for each turn of the loop"),
     ("failures by outcome", "Failures by outcome"),
+    ("turned away", "Clients turned away, by why"),
 ];
 
 /// The head of a file, as one line of text.
@@ -261,7 +264,7 @@ fn dashboards_ask_for_metrics_that_exist_and_say_what_they_mean() {
             for target in panel["targets"].as_array().expect("targets") {
                 let expression = target["expr"].as_str().unwrap_or_default();
                 for name in metric_names(expression) {
-                    assert!(exists(&name), "{path}: {title:?} asks for {name}, which there is not");
+                    assert!(labels_of(&name).is_some(), "{path}: {title:?} asks for {name}, which there is not");
                 }
                 for range in expression.split('[').skip(1) {
                     let fixed = range.starts_with("$__rate_interval]")
@@ -275,6 +278,118 @@ fn dashboards_ask_for_metrics_that_exist_and_say_what_they_mean() {
     }
 }
 
+/// Metrics that neither a panel nor a rule asks for, and why not.
+const EXPLORE_ONLY: [(&str, &str); 22] = [
+    ("process_cpu_seconds_total", "the usual name for what zen_cpu_seconds_total tells by role"),
+    ("process_resident_memory_bytes", "the usual name; zen_memory_pss_bytes counts shared pages once"),
+    ("process_open_fds", "the usual name; near the clients that are served"),
+    ("process_max_fds", "the usual name; a constant"),
+    ("process_threads", "the usual name for what zen_threads tells by role"),
+    ("process_start_time_seconds", "the usual name; a constant"),
+    ("zen_build_info", "a constant"),
+    ("zen_swarm_build_info", "a constant"),
+    ("zen_workers_limit", "a constant"),
+    ("zen_cgroup_cpu_limit_cores", "a constant"),
+    ("zen_runtime_parks_total", "says no more than the busy part of a runtime"),
+    ("zen_config_changes_total", "the generation of the settings is marked on every panel"),
+    ("zen_faults_total", "happens only when it is asked for"),
+    ("zen_drain_forced_total", "how conversations ended tells it, as `forced`"),
+    ("zen_log_lines_dropped_total", "about the log, not the server"),
+    ("zen_trace_spans_total", "about the traces, not the server"),
+    ("zen_swarm_spans_dropped_total", "about the traces, not the swarm"),
+    ("zen_admin_http_request_duration_seconds", "the control plane's; how many there were is on a panel"),
+    ("zen_swarm_planned_total", "sent, unsent, dropped and waiting are on panels"),
+    ("zen_swarm_paused", "nothing is asked then, which every panel shows"),
+    ("zen_swarm_worker_target_rate", "what is offered is on a panel, by architecture"),
+    ("zen_swarm_runs_total", "the scenario under way is on a panel, and each run has its report"),
+];
+
+#[test]
+fn every_metric_is_on_a_panel_or_in_a_rule_or_said_to_be_neither() {
+    let mut asked = metric_names(&lines_after(&read("deploy/prometheus/rules.yml"), "expr: ").join(" "));
+    for (_, dashboard) in dashboards() {
+        asked.extend(metric_names(&dashboard.to_string()));
+    }
+    let is_asked =
+        |name: &str| ["", "_bucket", "_sum", "_count"].iter().any(|suffix| asked.contains(&format!("{name}{suffix}")));
+    for metric in metrics() {
+        let explore_only = EXPLORE_ONLY.iter().any(|(name, _)| *name == metric.name);
+        assert!(
+            is_asked(metric.name) != explore_only,
+            "{}: it belongs on a panel, in a rule, or in EXPLORE_ONLY, and in one of these only",
+            metric.name
+        );
+    }
+    for (name, _) in EXPLORE_ONLY {
+        assert!(labels_of(name).is_some(), "{name} in EXPLORE_ONLY is no metric");
+    }
+}
+
+/// The lines of a file of rules or of their tests that begin with this, without it.
+fn lines_after(text: &str, start: &str) -> Vec<String> {
+    text.lines().filter_map(|line| line.trim().strip_prefix(start)).map(str::to_owned).collect()
+}
+
+#[test]
+fn alerts_ask_for_metrics_that_exist_and_say_what_they_mean() {
+    let rules = read("deploy/prometheus/rules.yml");
+    let alerts: Vec<_> = rules.split("- alert: ").skip(1).collect();
+    assert!(alerts.len() >= 8, "{rules}");
+    for alert in alerts {
+        let (name, text) = alert.split_once('\n').expect("a name");
+        for (key, end) in [("summary: ", ".\""), ("description: ", ".\""), ("labels: {severity: ", "}"), ("expr: ", "")]
+        {
+            let values = lines_after(text, key);
+            assert!(matches!(values.as_slice(), [value] if value.ends_with(end)), "{name}: {key}{values:?}");
+        }
+        let expression = lines_after(text, "expr: ").concat();
+        for metric in metric_names(&expression) {
+            let labels = labels_of(&metric).unwrap_or_else(|| panic!("{name} asks for {metric}, which there is not"));
+            for label in labels_asked(&expression, &metric) {
+                assert!(labels.contains(&label.as_str()), "{name}: {metric} has no label {label}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_alert_is_seen_to_fire_and_not_to_fire() {
+    let alerts = lines_after(&read("deploy/prometheus/rules.yml"), "- alert: ");
+    let tests = read("deploy/prometheus/rules_test.yml");
+    assert_eq!(lines_after(&tests, "- name: "), alerts);
+    for (name, test) in alerts.iter().zip(tests.split("- name: ").skip(1)) {
+        let asked = format!("alertname=\"{name}\"");
+        assert_eq!(test.matches(&asked).count(), 2, "{name}: once while all is well, once when it is not");
+        assert_eq!(test.matches("exp_samples:").count(), 1, "{name}");
+    }
+}
+
+/// The labels by which an expression selects series of a metric.
+fn labels_asked(expression: &str, metric: &str) -> Vec<String> {
+    let selector = format!("{metric}{{");
+    let selectors = expression.split(&selector).skip(1).filter_map(|rest| rest.split_once('}'));
+    let pairs = selectors.flat_map(|(pairs, _)| pairs.split(','));
+    pairs
+        .filter_map(|pair| pair.split_once('=').map(|(label, _)| label.trim_end_matches('!').trim().to_owned()))
+        .collect()
+}
+
+/// The labels of a metric of a server or of the swarm; a histogram's parts have those of the whole.
+fn labels_of(name: &str) -> Option<&'static [&'static str]> {
+    let is_it = |metric: &&Metric| metric.name == name || metric.kind == Kind::Histogram && metric.name == base(name);
+    metrics().find(is_it).map(|metric| metric.labels)
+}
+
+/// The name of a histogram whose part this is.
+fn base(name: &str) -> &str {
+    ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
+}
+
+/// Every metric there is.
+fn metrics() -> impl Iterator<Item = &'static Metric> {
+    METRICS.iter().chain(swarm::METRICS)
+}
+
 fn metric_names(expression: &str) -> BTreeSet<String> {
     let is_word = |character: char| character.is_ascii_alphanumeric() || character == '_';
     expression
@@ -282,14 +397,6 @@ fn metric_names(expression: &str) -> BTreeSet<String> {
         .filter(|word| word.starts_with("zen_"))
         .map(str::to_owned)
         .collect()
-}
-
-fn exists(name: &str) -> bool {
-    let base = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
-    let in_catalogue =
-        METRICS.iter().any(|metric| metric.name == name || metric.kind == Kind::Histogram && metric.name == base);
-    // The swarm's are listed where they are made.
-    in_catalogue || read("services/swarm/src/metrics.rs").contains(&format!("\"{base}\""))
 }
 
 #[test]
@@ -312,9 +419,140 @@ fn every_architecture_has_a_colour_and_a_line_of_its_own() {
 #[test]
 fn every_metric_is_described_and_named_as_the_field_does() {
     let mut names = BTreeSet::new();
-    for metric in METRICS {
+    for metric in metrics() {
         assert!(names.insert(metric.name), "{} is there twice", metric.name);
         assert!(metric.help.ends_with('.'), "{}", metric.name);
         assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+    }
+}
+
+/// What the reference of the settings says before its table.
+const SETTINGS_HEAD: &str = "\
+# Settings of a server
+
+Made from the table that servers check settings by; `WRITE_REFERENCES=1 cargo test -p zenlab --test deploy` writes this page anew.
+
+Later ones win: the default, a TOML file (`--config FILE`), the environment, flags (`--set KEY=VALUE`, `--listen`, `--admin`), a change
+over the admin API. In the environment a setting is `ZENLAB__KEY`, or `ZENLAB__SECTION__KEY` for one with a dot: `ZENLAB__IDLE_TIMEOUT=60s`,
+`ZENLAB__ADMIN__LISTEN=0.0.0.0:9060`. Lists have commas there. In a file a dot is a section: `[admin]`, then `listen = \"0.0.0.0:9060\"`.
+`zenlab server NAME --listen URL --print-config` prints every setting with where its value comes from; unknown keys are errors.
+
+*Live* ones change while the server serves: `zenlab config set NAME KEY=VALUE`, or `PATCH /api/v1/config`. The others need a restart.
+The default of `max_connections` is lowered to what the machine allows.
+
+| setting | default | may be | live | meaning |
+|---|---|---|---|---|
+";
+
+/// What that of the metrics says.
+const METRICS_HEAD: &str = "\
+# Metrics
+
+Made from the tables that servers and swarm are scraped by; `WRITE_REFERENCES=1 cargo test -p zenlab --test deploy` writes this page anew.
+
+Durations are in seconds and sizes in bytes. Each metric of a server has the label `architecture` too, and Prometheus adds `service`, its
+name in compose. What a kernel does not tell has no series. The last column says which panel asks for it, and which alert.
+";
+
+#[test]
+fn the_references_are_up_to_date() {
+    for (path, text) in [("docs/SETTINGS.md", settings_reference()), ("docs/METRICS.md", metrics_reference())] {
+        if std::env::var_os("WRITE_REFERENCES").is_some() {
+            fs::write(root().join(path), &text).unwrap();
+        }
+        let known = fs::read_to_string(root().join(path)).unwrap_or_default();
+        let stale = known.lines().zip(text.lines()).find(|(known, made)| known != made);
+        assert!(
+            known == text,
+            "{path} is not what the tables say, first in {stale:?}; WRITE_REFERENCES=1 writes it anew"
+        );
+    }
+}
+
+fn settings_reference() -> String {
+    let row = |key: &Key| {
+        let may_be = key.kind.range().replacen("must be ", "", 1).replace('"', "`");
+        let live = if key.live.is_some() { "yes" } else { "no" };
+        format!("| `{}` | {} | {may_be} | {live} | {} |\n", key.name, default_of(key.name), key.doc)
+    };
+    SETTINGS_HEAD.to_owned() + &KEYS.iter().map(row).collect::<String>()
+}
+
+/// The default of a setting: the usual one, then the others with who has them.
+fn default_of(setting: &str) -> String {
+    let mut values: Vec<(String, Vec<&str>)> = Vec::new();
+    for architecture in architectures::REGISTRY {
+        let value = default_for(architecture, setting);
+        match values.iter_mut().find(|(known, _)| *known == value) {
+            Some((_, names)) => names.push(architecture.name),
+            None => values.push((value, vec![architecture.name])),
+        }
+    }
+    values.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
+    let (usual, others) = values.split_first().expect("there are architectures");
+    let others = others.iter().map(|(value, names)| format!("; {value} ({})", names.join(", ")));
+    usual.0.clone() + &others.collect::<String>()
+}
+
+fn default_for(architecture: &chassis::Architecture, setting: &str) -> String {
+    // Not asked of a server: its environment and the machine have a say in these.
+    match (setting, architecture.capacity) {
+        ("max_connections", Capacity::Connections(most)) => return format!("`{most}`"),
+        ("max_connections", Capacity::PerWorker) => return "one for each worker".into(),
+        ("otlp_endpoint", _) => return "`OTEL_EXPORTER_OTLP_ENDPOINT`, or empty".into(),
+        ("name", _) => return "the architecture's".into(),
+        _ => (),
+    }
+    let flags = Flags { listen: vec!["tcp://127.0.0.1:1060".into()], ..Flags::default() };
+    let printed = settings::print(&settings::load(architecture, &flags).unwrap());
+    let line = printed.lines().find_map(|line| line.strip_prefix(&format!("{setting} = "))).unwrap();
+    match line.strip_suffix("  # defaults").map(|value| value.trim_matches('"')) {
+        None => "none; one is needed".into(),
+        Some("" | "[]") => "empty".into(),
+        Some(value) => format!("`{value}`"),
+    }
+}
+
+fn metrics_reference() -> String {
+    let (dashboards, rules) = (dashboards(), read("deploy/prometheus/rules.yml"));
+    let mut uses: Vec<(String, String)> = Vec::new();
+    for (_, dashboard) in &dashboards {
+        for panel in panels(dashboard) {
+            let title = panel["title"].as_str().unwrap_or_default().to_owned();
+            let targets = panel["targets"].as_array().into_iter().flatten();
+            uses.extend(targets.map(|target| (target["expr"].as_str().unwrap_or_default().to_owned(), title.clone())));
+        }
+    }
+    uses.sort();
+    for alert in rules.split("- alert: ").skip(1) {
+        let name = alert.lines().next().unwrap_or_default();
+        uses.push((lines_after(alert, "expr: ").concat(), format!("alert {name}")));
+    }
+    let row = |metric: &Metric| {
+        let kind = format!("{:?}", metric.kind).to_lowercase();
+        let (labels, seen) = (metric.labels.join(", "), seen_in(metric, &uses));
+        format!("| `{}` | {kind} | {labels} | {} | {seen} |\n", metric.name, metric.help)
+    };
+    let table = |owner: &str, metrics: &[Metric]| {
+        let head =
+            format!("\n## Of {owner}\n\n| metric | kind | labels | meaning | seen in |\n|---|---|---|---|---|\n");
+        head + &metrics.iter().map(row).collect::<String>()
+    };
+    METRICS_HEAD.to_owned() + &table("a server", METRICS) + &table("the swarm", swarm::METRICS)
+}
+
+/// Which panels and alerts ask for a metric, or why none does.
+fn seen_in(metric: &Metric, uses: &[(String, String)]) -> String {
+    let mut titles = Vec::new();
+    for (expression, title) in uses {
+        if metric_names(expression).iter().any(|name| base(name) == base(metric.name))
+            && !titles.contains(&title.as_str())
+        {
+            titles.push(title);
+        }
+    }
+    match EXPLORE_ONLY.iter().find(|(name, _)| *name == metric.name) {
+        Some((_, why)) => format!("(none: {why})"),
+        None => titles.join("; "),
     }
 }

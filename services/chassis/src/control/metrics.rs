@@ -17,13 +17,13 @@ use super::catalogue::METRICS;
 use super::cgroup::{self, RESOURCES, STALLS};
 use super::process::{self, Facts, Process};
 use super::run_queue::RunQueues;
+use crate::Architecture;
 use crate::desk::usage_of;
 use crate::page::{
-    Closed, DURATION_BOUNDS, Dropped, EndpointPage, Histogram, MAX_SLOTS, Page, Rejected, RuntimePage, Slot, State,
-    monotonic_ns,
+    Closed, DURATION_BOUNDS, Dropped, EndpointPage, Histogram, MAX_SLOTS, Made, Page, Rejected, RuntimePage, Slot,
+    State, monotonic_ns,
 };
 use crate::settings::Start;
-use crate::{Architecture, Workers};
 
 /// The metrics of this server.
 pub(super) struct Metrics {
@@ -152,12 +152,13 @@ impl PageCollector {
             &[transport],
             endpoint.slots().iter().map(|slot| &slot.durations),
         );
-        histogram(
-            sheet,
-            "zen_worker_spawn_duration_seconds",
-            &[transport, self.worker_kind()],
-            [&endpoint.spawn].into_iter(),
-        );
+        for kind in Made::ALL {
+            let spawn = &endpoint.spawn[kind as usize];
+            // Few architectures fork; the others need no histogram of it.
+            if kind == Made::Thread || spawn.sum_ns() > 0 {
+                histogram(sheet, "zen_worker_spawn_duration_seconds", &[transport, kind.label()], [spawn].into_iter());
+            }
+        }
         sheet.put("zen_connections_accepted_total", &[transport], sum(|slot| slot.accepted.get()));
         for reason in Closed::ALL {
             let closed = endpoint.sum(|slot| slot.closed[reason as usize].get());
@@ -208,10 +209,6 @@ impl PageCollector {
         sheet.put("zen_udp_receive_buffer_bytes", label, endpoint.datagram_buffer.get() as f64);
         let drops = self.own.never_less(format!("drops {transport}"), endpoint.datagram_drops.get() as f64);
         sheet.put("zen_udp_receive_drops_total", label, drops);
-    }
-
-    const fn worker_kind(&self) -> &'static str {
-        if matches!(self.architecture.workers, Workers::Processes(_)) { "process" } else { "thread" }
     }
 
     fn settings(&self, sheet: &mut Sheet) {

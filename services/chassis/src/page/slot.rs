@@ -55,6 +55,16 @@ labels! {
 }
 
 labels! {
+    /// What a worker is.
+    Made {
+        /// A thread of the data plane.
+        Thread = "thread",
+        /// A process of its own.
+        Process = "process",
+    }
+}
+
+labels! {
     /// Why a client was turned away.
     Rejected {
         /// There were as many conversations as `max_connections` allows.
