@@ -7,8 +7,8 @@
 //! which the supervisor keeps, find the successor. At a Unix path there can be only one socket: the loops share its queue
 //! there, and each newcomer wakes them all.
 //! **Choose it** for very many clients when one core is not enough and answers are short. On one core it is `epoll`.
-//! **Watch** on the dashboard: CPU above one core, latency beside `epoll` and `tokio_multi_thread`. Queue lengths and drops are
-//! those of the first socket: the supervisor sees no other.
+//! **Watch** on the dashboard: CPU above one core (in compose with `SERVER_CPUS=4`), latency beside `epoll` and
+//! `tokio_multi_thread`. Queue lengths and drops are those of the first socket: the supervisor sees no other.
 //! **Chapter**: "Async Network Servers" once for each core. Datagrams come and go by the dozen: recvmmsg(2), sendmmsg(2).
 
 mod batch;

@@ -4,7 +4,8 @@
 //! **Costs**: those of `tokio_current_thread`, and what threads pay to share: tasks move between cores, and whatever two of
 //! them use must be safe to share. In return one client's long computation stops one thread and not the server.
 //! **Choose it** for many clients when one core is not enough. With one core it only costs.
-//! **Watch** on the dashboard: threads, CPU above one core, latency beside `tokio_current_thread` under `answer_work = "spin"`.
+//! **Watch** on the dashboard: threads, CPU above one core (in compose with `SERVER_CPUS=4`), latency beside
+//! `tokio_current_thread` under `answer_work = "spin"`.
 //! **Chapter**: "Summary": an asynchronous server "does all of its work within a single thread", and what helps is to launch
 //! coroutines "under an asynchronous framework".
 
