@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, SocketFlags};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use zen::{Address, Endpoint, Transport};
@@ -51,14 +52,16 @@ pub(crate) fn bind(endpoint: &Endpoint, options: Options) -> io::Result<(OwnedFd
     Ok((socket.into(), bound))
 }
 
-/// Which file a Unix socket is: device and inode.
-pub(crate) type SocketFile = (u64, u64);
+/// Holds on to the file of a Unix socket, so that no other file is taken for it: a filesystem may give a new one the number of
+/// one that is gone (seen: ext4, each time).
+pub(crate) fn hold(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+}
 
-/// The file that is at an endpoint's path now; none if there is none.
-pub(crate) fn file_of(endpoint: &Endpoint) -> Option<SocketFile> {
-    let Address::Path(path) = &endpoint.address else { return None };
-    let found = fs::symlink_metadata(path).ok()?;
-    Some((found.dev(), found.ino()))
+/// Whether this file is at `path` now.
+pub(crate) fn is_at(file: &OwnedFd, path: &Path) -> bool {
+    let held = rustix::fs::fstat(file).map(|held| (held.st_dev, held.st_ino));
+    held.ok() == fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 fn prepare(socket: &Socket, transport: Transport, options: Options) -> io::Result<()> {

@@ -12,14 +12,14 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal};
-use zen::Endpoint;
+use zen::{Address, Endpoint};
 
 use crate::activation::Inherited;
 use crate::fork::{self, Ended};
 use crate::page::{EndpointPage, LiveValue, MAX_ENDPOINTS, Order, Page, State, monotonic_ns};
 use crate::settings::Start;
 use crate::site::Site;
-use crate::socket::{self, DatagramSocket, Options, SocketFile, StreamListener, TALK_TICK};
+use crate::socket::{self, DatagramSocket, Options, StreamListener, TALK_TICK};
 use crate::{Architecture, control, logs, trace};
 
 use signals::Request;
@@ -83,7 +83,9 @@ struct Plane {
     /// `None` while the endpoint is closed: in a drain, and parked.
     socket: Option<OwnedFd>,
     /// The file that was made for a Unix socket.
-    file: Option<SocketFile>,
+    file: Option<OwnedFd>,
+    /// Datagrams that found the buffers of earlier sockets full.
+    drops_before: u64,
     running: Option<Running>,
     /// When its last leader died, for the time that the respawn took.
     died: Option<u64>,
@@ -96,7 +98,7 @@ struct Bound {
     /// The endpoint with the port that the kernel chose.
     endpoint: Endpoint,
     /// See [`Plane::file`].
-    file: Option<SocketFile>,
+    file: Option<OwnedFd>,
 }
 
 #[derive(Clone, Copy)]
@@ -178,7 +180,9 @@ impl Supervisor {
         match self.page.orders.take() {
             Some(Order::Pause) if state == State::Ready => self.enter(State::Paused),
             Some(Order::Resume) if state == State::Paused => self.enter(State::Ready),
-            Some(Order::DrainToPark) if state != State::Draining => self.drain(AfterDrain::Park, false),
+            Some(Order::DrainToPark) if !matches!(state, State::Draining | State::Parked) => {
+                self.drain(AfterDrain::Park, false);
+            }
             Some(Order::DrainToExit) => self.drain(AfterDrain::Exit, false),
             Some(Order::FastExit) => self.drain(AfterDrain::Exit, true),
             Some(Order::Start) if state == State::Parked => self.start_again(),
@@ -406,6 +410,7 @@ impl Plane {
             passed: passed.map(|socket| socket::adopt(socket, endpoint, options)).transpose()?,
             socket: None,
             file: None,
+            drops_before: 0,
             running: None,
             died: None,
             respawns: Respawns::default(),
@@ -422,7 +427,10 @@ impl Plane {
         }
         let (socket, endpoint) = socket::bind(&self.endpoint, options)
             .map_err(|error| io::Error::new(error.kind(), format!("{} cannot be bound: {error}", self.endpoint)))?;
-        let file = socket::file_of(&endpoint);
+        let file = match &endpoint.address {
+            Address::Path(path) => Some(socket::hold(path)?),
+            Address::Host(..) => None,
+        };
         Ok(Bound { socket, endpoint, file })
     }
 
@@ -430,6 +438,7 @@ impl Plane {
         self.endpoint = bound.endpoint;
         self.socket = Some(bound.socket);
         self.file = bound.file;
+        self.drops_before = self.page.datagram_drops.get();
     }
 
     /// Whether its leader has taken its first turn.

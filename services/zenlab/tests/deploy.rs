@@ -158,6 +158,23 @@ fn the_readme_has_a_row_for_each_architecture() {
     }
 }
 
+#[test]
+fn every_command_is_in_its_reference() {
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_zenlab")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .map_while(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(commands.len() > 20, "{help}");
+    let reference = read("docs/COMMANDS.md");
+    let missing: Vec<_> = commands.iter().filter(|name| !reference.contains(&format!("`zenlab {name}"))).collect();
+    assert!(missing.is_empty(), "docs/COMMANDS.md lacks a row for {missing:?}");
+}
+
 /// What the head of an architecture's file says, in this order; before it stands what the architecture is.
 const HEADINGS: [&str; 4] = ["**Costs**:", "**Choose it**", "**Watch** on the dashboard:", "**Chapter**:"];
 

@@ -17,6 +17,9 @@ const JUMP: f64 = 1.5;
 /// What is too little to be called a jump, as a part of the time.
 const CALM: f64 = 0.1;
 
+/// Looks at each rate of a curve.
+const LOOKS: u32 = 5;
+
 /// Rates of a curve, as parts of a contestant's capacity.
 const CURVE: [f64; 8] = [0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1];
 
@@ -38,7 +41,7 @@ pub struct Observation {
 pub struct CurvePoint {
     /// Offered questions a second.
     pub rate: f64,
-    /// p99 of the response time in microseconds; none if more than one in a hundred was not answered.
+    /// p99 of the response time in microseconds, the median of some looks; none if more than one in a hundred was not answered.
     pub p99_us: Option<f64>,
 }
 
@@ -171,27 +174,39 @@ impl Entrant {
     }
 }
 
-/// Latency over rate for every contestant.
+/// Latency over rate for every contestant: each point is the median of some looks, which come in rounds as visits do.
 pub(super) fn curves(
     plan: &Plan,
     capacities: &[f64],
     field: &mut [Entrant],
     progress: Progress<'_>,
 ) -> io::Result<Vec<Vec<CurvePoint>>> {
-    let mut all = Vec::new();
-    for (entrant, capacity) in field.iter_mut().zip(capacities) {
-        progress(&format!("latency over rate: {}", entrant.name));
-        let mut points = Vec::new();
-        for (time, rate) in stages(plan, *capacity) {
+    let mut random = Random::new(plan.seed);
+    let stages: Vec<_> = capacities.iter().map(|&capacity| stages(plan, capacity)).collect();
+    let mut looks: Vec<(usize, usize)> =
+        stages.iter().enumerate().flat_map(|(at, stages)| (0..stages.len()).map(move |stage| (at, stage))).collect();
+    let mut found: Vec<Vec<Vec<Option<f64>>>> = stages.iter().map(|stages| vec![Vec::new(); stages.len()]).collect();
+    'rounds: for round in 0..LOOKS {
+        progress(&format!("latency over rate: round {} of {LOOKS}", round + 1));
+        random.shuffle(&mut looks);
+        for &(at, stage) in &looks {
             if plan.stop.load(Ordering::Relaxed) {
-                break;
+                break 'rounds;
             }
-            let slot = entrant.crowd.slot(time, Pace::poisson(rate, plan.seed))?;
-            points.push(CurvePoint { rate, p99_us: slot.response_at(0.99).map(|ns| ns as f64 / 1e3) });
+            let (time, rate) = stages[at][stage];
+            let slot = field[at].crowd.slot(time / LOOKS, Pace::poisson(rate, random.next()))?;
+            found[at][stage].push(slot.response_at(0.99).map(|ns| ns as f64 / 1e3));
         }
-        all.push(points);
     }
-    Ok(all)
+    let point =
+        |((_, rate), looks): (&(Duration, f64), &Vec<Option<f64>>)| CurvePoint { rate: *rate, p99_us: middle(looks) };
+    Ok(stages.iter().zip(&found).map(|(stages, found)| stages.iter().zip(found).map(point).collect()).collect())
+}
+
+/// The median of what was found; none if that was nothing in half of the looks.
+fn middle(looks: &[Option<f64>]) -> Option<f64> {
+    let found: Vec<f64> = looks.iter().copied().flatten().collect();
+    (2 * found.len() > looks.len()).then(|| median(&found))
 }
 
 /// The stages that were asked for, or parts of what a contestant can do.

@@ -282,8 +282,8 @@ fn hockey_sticks(outcome: &Outcome) -> Chart {
         x: axis("offered rate", "/s", Scale::Linear),
         y: axis("p99 from the planned instant", "us", Scale::Logarithmic),
         series: series.collect(),
-        note: "One slot for each point, one contestant after the other: shapes, no ranks. Where more than one question in a \
-               hundred had no answer there is no p99."
+        note: "Each point is the median of five looks, in rounds: shapes, no ranks. Where more than one question in a hundred had \
+               no answer there is no p99."
             .into(),
     }
 }

@@ -200,6 +200,10 @@ impl PageCollector {
     /// What waits: clients at a stream endpoint, bytes at a datagram endpoint.
     fn queue(&self, sheet: &mut Sheet, endpoint: &EndpointPage, transport: Transport) {
         let label = &[transport.label()];
+        if transport == Transport::Unix {
+            // The kernel tells nobody.
+            return;
+        }
         if transport.is_stream() {
             sheet.put("zen_listen_queue_length", label, endpoint.queue_length.get() as f64);
             sheet.put("zen_listen_queue_limit", label, endpoint.queue_limit.get() as f64);

@@ -19,7 +19,7 @@ impl Plane {
     /// Samples the queues into the page, and notes when a new leader has begun.
     pub(super) fn sample(&self) {
         self.note_respawn();
-        let Some(socket) = &self.socket else { return };
+        let Some(socket) = &self.socket else { return self.note_empty_queues() };
         match self.endpoint.transport {
             Transport::Tcp => self.sample_listener(socket.as_fd()),
             Transport::Udp | Transport::Unixgram => self.sample_datagrams(socket.as_fd()),
@@ -40,6 +40,13 @@ impl Plane {
         }
     }
 
+    /// Nobody can wait at an endpoint that is closed.
+    fn note_empty_queues(&self) {
+        for queue in [&self.page.queue_length, &self.page.queue_limit, &self.page.datagram_queue] {
+            queue.set(0);
+        }
+    }
+
     /// For a listening socket TCP_INFO tells the queue in `unacked` and its limit in `sacked` (tcp(7), `tcp_get_info`).
     fn sample_listener(&self, socket: BorrowedFd<'_>) {
         if let Some(info) = option::<libc::tcp_info>(socket, libc::IPPROTO_TCP, libc::TCP_INFO) {
@@ -52,7 +59,7 @@ impl Plane {
         if let Some(info) = option::<[u32; 9]>(socket, libc::SOL_SOCKET, libc::SO_MEMINFO) {
             self.page.datagram_queue.set(u64::from(info[SK_MEMINFO_RMEM_ALLOC]));
             self.page.datagram_buffer.set(u64::from(info[SK_MEMINFO_RCVBUF]));
-            self.page.datagram_drops.set(u64::from(info[SK_MEMINFO_DROPS]));
+            self.page.datagram_drops.set(self.drops_before + u64::from(info[SK_MEMINFO_DROPS]));
         }
     }
 
@@ -86,8 +93,7 @@ impl Plane {
     /// last clients were served, a successor may have put its own in its place.
     pub(super) fn unlink(&self) {
         if let Address::Path(path) = &self.endpoint.address
-            && self.file.is_some()
-            && socket::file_of(&self.endpoint) == self.file
+            && self.file.as_ref().is_some_and(|file| socket::is_at(file, path))
         {
             // Somebody may have been quicker.
             let _ = std::fs::remove_file(path);
