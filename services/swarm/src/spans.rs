@@ -37,7 +37,7 @@ pub(crate) struct SpanRecord {
 }
 
 thread_local! {
-    /// The ids of the span that is made next on this thread, if it must have certain ones.
+    /// The ids of the span that is made next on this thread, where spans must have certain ones.
     static NEXT: Cell<Option<(u128, u64)>> = const { Cell::new(None) };
 }
 
@@ -51,7 +51,7 @@ impl IdGenerator for Ids {
     }
 
     fn new_span_id(&self) -> SpanId {
-        NEXT.take().map_or_else(|| self.0.new_span_id(), |(_, span)| SpanId::from_bytes(span.to_be_bytes()))
+        NEXT.get().map_or_else(|| self.0.new_span_id(), |(_, span)| SpanId::from_bytes(span.to_be_bytes()))
     }
 }
 
