@@ -4,6 +4,7 @@
 import json
 import math
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -282,7 +283,7 @@ def every_panel(stack):
             # Traces are asked for in another language.
             for expression in [target["expr"] for target in panel["targets"] if "expr" in target]:
                 count += 1
-                of = datagrams if "zen_udp" in expression else wanted
+                of = datagrams if re.search("zen_(udp|datagrams)_", expression) else wanted
                 wait_for(f"panel {panel['title']!r}: {expression}", lambda panel=panel, expression=expression, of=of: panel_holds(panel, expression, of), 60)
     return f"{count} queries"
 
