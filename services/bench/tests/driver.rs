@@ -8,25 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bench::{Crowd, Life, Options, Pace, Slot};
-use support::{brief, every, pausing, right, stalled, tcp, udp};
+use support::{PATIENT, brief, every, pausing, right, slots_until, stalled, tcp, udp};
 use zen::Endpoint;
 
 const MS: Duration = Duration::from_millis(1);
-
-/// Clients that wait longer than a busy machine stalls: what fails then is the server's fault.
-const PATIENT: Options = Options {
-    depth: 1,
-    life: Life::Held,
-    patience: Duration::from_secs(30),
-    drain: Duration::from_secs(30),
-    stop: None,
-};
 
 fn load(endpoint: &Endpoint, connections: usize, options: Options, time: Duration, pace: Pace) -> Slot {
     load_until(endpoint, connections, options, time, pace, |_| true)
 }
 
-/// Slots until they have seen enough together: in one of them a busy machine may do next to nothing.
 fn load_until(
     endpoint: &Endpoint,
     connections: usize,
@@ -35,17 +25,7 @@ fn load_until(
     pace: Pace,
     is_enough: impl Fn(&Slot) -> bool,
 ) -> Slot {
-    let mut crowd = Crowd::connect(endpoint, connections, options).unwrap();
-    let mut all = Slot::default();
-    for _ in 0..100 {
-        let slot = crowd.slot(time, pace).unwrap();
-        assert!(slot.balances(), "{slot:?}");
-        all.add(&slot);
-        if is_enough(&all) {
-            return all;
-        }
-    }
-    panic!("not in 100 slots: {all:?}");
+    slots_until(&mut Crowd::connect(endpoint, connections, options).unwrap(), time, pace, is_enough)
 }
 
 fn faultless(slot: &Slot) {

@@ -1,22 +1,17 @@
 //! The driver and the lab with the real servers.
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
+#[path = "../../bench/tests/support/mod.rs"]
+mod known;
+
 use std::path::Path;
 use std::time::Duration;
 
 use bench::{Crowd, Lab, Life, Options, Pace, Slot, Subject};
+use known::{PATIENT, slots_until};
 use zen::Transport;
 
 const SLOT: Duration = Duration::from_millis(100);
-
-/// Clients that wait longer than a busy machine stalls: what fails then is the server's fault.
-const PATIENT: Options = Options {
-    depth: 1,
-    life: Life::Held,
-    patience: Duration::from_secs(30),
-    drain: Duration::from_secs(30),
-    stop: None,
-};
 
 fn subject(architecture: &str, transports: &[Transport], settings: &[&str]) -> Subject {
     Subject {
@@ -33,16 +28,7 @@ fn lab() -> Lab {
 
 /// Slots until there are some answers.
 fn served(crowd: &mut Crowd, pace: Pace) -> Slot {
-    let mut all = Slot::default();
-    for _ in 0..100 {
-        let slot = crowd.slot(SLOT, pace).unwrap();
-        assert!(slot.balances(), "{slot:?}");
-        all.add(&slot);
-        if all.ok > 10 {
-            return all;
-        }
-    }
-    panic!("{pace:?}: {all:?}");
+    slots_until(crowd, SLOT, pace, |all| all.ok > 10)
 }
 
 #[test]

@@ -9,8 +9,32 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bench::{Crowd, Life, Options, Pace, Slot};
 use rustix::net::{SendFlags, send};
 use zen::{Endpoint, QUESTIONS, Transport};
+
+/// Clients that wait longer than a busy machine stalls: what fails then is the server's fault.
+pub const PATIENT: Options = Options {
+    depth: 1,
+    life: Life::Held,
+    patience: Duration::from_secs(30),
+    drain: Duration::from_secs(30),
+    stop: None,
+};
+
+/// Slots until they have seen enough together: in one of them a busy machine may do next to nothing.
+pub fn slots_until(crowd: &mut Crowd, time: Duration, pace: Pace, is_enough: impl Fn(&Slot) -> bool) -> Slot {
+    let mut all = Slot::default();
+    for _ in 0..100 {
+        let slot = crowd.slot(time, pace).unwrap();
+        assert!(slot.balances(), "{slot:?}");
+        all.add(&slot);
+        if is_enough(&all) {
+            return all;
+        }
+    }
+    panic!("not in 100 slots, {pace:?}: {all:?}");
+}
 
 /// What the server does before an answer, and what it answers.
 pub type Reply = Arc<dyn Fn(&'static str) -> Vec<u8> + Send + Sync>;

@@ -36,13 +36,12 @@ pub(super) async fn livez() -> Json<Value> {
 
 pub(super) async fn readyz(State(control): Shared, request: Request<Body>) -> Answer {
     let state = control.page.state();
+    let not_ready = |detail| Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail));
     if state != page::State::Ready {
-        let detail = format!("{} for {:.1} s", state.label(), control.page.in_state().as_secs_f64());
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail));
+        return not_ready(format!("{} for {:.1} s", state.label(), control.page.in_state().as_secs_f64()));
     }
     if let Some((endpoint, _)) = control.endpoints().find(|(_, page)| !page.is_served()) {
-        let detail = format!("{endpoint} has no data plane at present; it is being replaced");
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail));
+        return not_ready(format!("{endpoint} has no data plane at present; it is being replaced"));
     }
     let verbose = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "verbose"));
     let mut ready = json!({"status": "ready"});

@@ -101,14 +101,17 @@ impl Record {
 
     /// The part of the run in which the swarm itself was the limit (0 to 1).
     pub fn saturated(&self) -> f64 {
-        let notes = self.notes();
-        notes.saturated as f64 / notes.looks.max(1) as f64
+        self.part(|notes| notes.saturated)
     }
 
     /// The part of the run in which the swarm asked nobody (0 to 1).
     pub fn idle(&self) -> f64 {
+        self.part(|notes| notes.idle)
+    }
+
+    fn part(&self, looks: fn(&Notes) -> u64) -> f64 {
         let notes = self.notes();
-        notes.idle as f64 / notes.looks.max(1) as f64
+        looks(&notes) as f64 / notes.looks.max(1) as f64
     }
 
     /// How the machine was since the run began.
