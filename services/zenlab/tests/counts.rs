@@ -64,27 +64,39 @@ struct Planted {
     spin_ns: Vec<u64>,
 }
 
-/// Measures what a question costs without work and with two amounts of it, and reads the amounts that are wanted off the line
-/// through both. So the cost of the clock, and what else an answer does while it is to work, are in it. Short turns, so that
-/// whatever the machine did met all three; several processes of each, because one differs from its like.
+/// Measures what a question costs without work and with amounts of it around those that are wanted, and reads these off the
+/// line through all. Not by the clock alone: a server that takes longer finds its client asleep more often and pays for waking
+/// it, so that 4.8 µs of work cost up to 8 where a question costs 15. Short turns, so that whatever the machine did met all of
+/// them; several processes of each, because one differs from its like.
 fn calibrate(lab: &Lab, parts: &[f64]) -> Planted {
-    const TRIED_NS: [f64; 2] = [300.0, 1200.0];
-    let (mut plain, mut more) = (Vec::new(), [Vec::new(), Vec::new()]);
-    for _ in 0..6 {
-        let mut trio = [0.0, TRIED_NS[0], TRIED_NS[1]].map(|spin_ns| Busy::start(lab, spin_ns));
-        let mut cost_us = [0.0; 3];
-        for _ in 0..30 {
-            trio.iter_mut().zip(&mut cost_us).for_each(|(one, sum)| *sum += one.cost_us() / 30.0);
+    let about_us = Busy::start(lab, 0.0).cost_us();
+    let tried_ns = parts.iter().flat_map(|part| [0.5, 1.0].map(|share| (share * part * about_us * 1e3).round()));
+    let works_ns: Vec<f64> = std::iter::once(0.0).chain(tried_ns).collect();
+    let mut costs_us = vec![Vec::new(); works_ns.len()];
+    for _ in 0..8 {
+        let mut all: Vec<Busy> = works_ns.iter().map(|&work_ns| Busy::start(lab, work_ns)).collect();
+        let mut sums = vec![0.0; all.len()];
+        for _ in 0..25 {
+            all.iter_mut().zip(&mut sums).for_each(|(one, sum)| *sum += one.cost_us());
         }
-        plain.push(cost_us[0]);
-        more.iter_mut().zip(&cost_us[1..]).for_each(|(more, cost)| more.push(cost - cost_us[0]));
+        costs_us.iter_mut().zip(&sums).for_each(|(costs, sum)| costs.push(sum / 25.0));
     }
-    let question_us = stats::median(&plain);
-    let [little, much] = more.map(|more| stats::median(&more));
-    let ns_for_us = (TRIED_NS[1] - TRIED_NS[0]) / (much - little);
-    let spin_ns = |part: &f64| (TRIED_NS[0] + (question_us * part - little) * ns_for_us).max(0.0).round() as u64;
-    println!("  {} ns cost {little:.3} µs, {} ns {much:.3} µs", TRIED_NS[0], TRIED_NS[1]);
-    Planted { question_us, spin_ns: parts.iter().map(spin_ns).collect() }
+    let question_us = stats::median(&costs_us[0]);
+    let more_us = costs_us.iter().map(|costs| {
+        let pairs: Vec<f64> = costs.iter().zip(&costs_us[0]).map(|(cost, plain)| cost - plain).collect();
+        stats::median(&pairs)
+    });
+    let line: Vec<(f64, f64)> = more_us.zip(works_ns).collect();
+    println!("  {}", line.iter().map(|(us, ns)| format!("{ns:.0} ns cost {us:.3} µs")).collect::<Vec<_>>().join(", "));
+    Planted { question_us, spin_ns: parts.iter().map(|part| at(&line, question_us * part).round() as u64).collect() }
+}
+
+/// Where a line through points in order of `x` is at `x`, on its last part beyond the last of them.
+fn at(line: &[(f64, f64)], x: f64) -> f64 {
+    let parts: Vec<_> = line.windows(2).filter(|ends| ends[1].0 > ends[0].0).collect();
+    let part = parts.iter().find(|ends| x <= ends[1].0).or(parts.last()).expect("more work costs more");
+    let ((x0, y0), (x1, y1)) = (part[0], part[1]);
+    (y0 + (x - x0) * (y1 - y0) / (x1 - x0)).max(0.0)
 }
 
 /// A server under calibration, and its clients.
