@@ -25,7 +25,8 @@ MAY_BE_EMPTY = {
     "Failures by outcome", "Datagrams not answered, by why", "Served by epoll instead", "Scenario under way",
     "Events for each turn of the loop", "Part of the time that the loop waits",
     "Part of the time that the runtime's threads are busy", "Alerts", "Clients turned away, by why", "Connections by kind of client",
-    "Tasks of the runtime", "Time to make a thread or process", "Used of what there may be", "Pressure of the container", "Threads that wait for a processor",
+    "Tasks of the runtime", "Time to make a thread or process", "Waiting in the server for a worker: 99th percentile",
+    "Used of what there may be", "Pressure of the container", "Threads that wait for a processor",
 }
 # Panels that count something only while it happens.
 MAY_BE_ZERO = {

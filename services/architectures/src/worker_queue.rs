@@ -2,7 +2,7 @@
 //!
 //! **Costs**: those of `thread_pool`, and a hand-over for each conversation. In return the queue is ours to bound and order.
 //! **Choose it** where accepted work must be ordered, counted or refused before a worker is free for it.
-//! **Watch** on the dashboard: context switches per question, threads, the clients' latency once all workers are taken.
+//! **Watch** on the dashboard: how long a client waits in the queue, workers that have a client, context switches per question.
 //! **Chapter**: "Threaded and Multiprocess Servers": the "master thread with an accept() loop" and its "queue of workers".
 
 mod queue;
@@ -10,6 +10,7 @@ mod queue;
 use std::io;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use chassis::{
     Architecture, Capacity, DatagramSocket, Endpoint, Family, Letter, Newcomer, Site, StreamListener, Workers,
@@ -69,8 +70,8 @@ impl Client for Letter {
 
 /// The accept loop: takes whoever comes, and keeps as many workers at work as there should be.
 fn lead<C: Client>(mut site: Site<C::Socket>) -> io::Result<()> {
-    site.keep_a_slot();
-    let queue = Arc::new(Queue::<C>::default());
+    site.hands_over();
+    let queue = Arc::new(Queue::default());
     let mut team: Vec<Option<JoinHandle<()>>> = Vec::new();
     let mut kept = None;
     while site.proceed() || kept.is_some() {
@@ -85,21 +86,22 @@ fn lead<C: Client>(mut site: Site<C::Socket>) -> io::Result<()> {
         }
         site.report_running(team.iter().flatten().count());
         // While the queue is full its first in line stays here, and orders are heard all the same.
-        let client = match kept.take() {
-            None => C::take(&mut site)?,
+        let first = match kept.take() {
+            None => C::take(&mut site)?.map(|client| (client, Instant::now())),
             kept => kept,
         };
-        kept = client.and_then(|client| queue.put(client, site.tick()));
+        kept = first.and_then(|first| queue.put(first, site.tick()));
     }
     queue.close();
     team.into_iter().flatten().for_each(|thread| drop(thread.join()));
     Ok(())
 }
 
-fn start<C: Client>(mut site: Site<C::Socket>, queue: Arc<Queue<C>>) -> io::Result<JoinHandle<()>> {
+fn start<C: Client>(mut site: Site<C::Socket>, queue: Arc<Queue<(C, Instant)>>) -> io::Result<JoinHandle<()>> {
     let work = move || {
         while site.is_needed() && !queue.is_over() {
-            if let Some(client) = queue.get(site.tick()) {
+            if let Some((client, since)) = queue.get(site.tick()) {
+                site.count_hand_over(since.elapsed());
                 client.serve(&site);
             }
         }

@@ -198,6 +198,8 @@ pub struct EndpointPage {
     pub datagram_drops: Gauge,
     /// How many workers there are. Written by the data plane's leader.
     pub running: Gauge,
+    /// Whether clients wait in the server until a worker is free for them. Written by the leader.
+    pub hands_over: Gauge,
     /// How long it took to make a worker, in the order of [`Made`]. Written by the leader.
     pub spawn: [Histogram; Made::ALL.len()],
     /// What the leader has used so far, with the children that it has reaped. Written by the leader.

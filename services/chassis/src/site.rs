@@ -178,9 +178,16 @@ impl<S: Endpoint> Site<S> {
         }
     }
 
-    /// For a leader that takes clients itself: it counts in slot 0, its workers in the following ones.
-    pub const fn keep_a_slot(&mut self) {
+    /// For a leader that takes clients itself and hands them over to its workers: it counts in slot 0, they in the following
+    /// ones, and how long clients wait for a worker is told ([`Self::count_hand_over`]).
+    pub fn hands_over(&mut self) {
         self.first_slot = 1;
+        self.desk.endpoint.hands_over.set(1);
+    }
+
+    /// Counts a client that has waited so long in the server until this worker was free for it.
+    pub fn count_hand_over(&self, waited: Duration) {
+        self.desk.slot.queue_wait.record(waited, 1);
     }
 
     fn worker(&self, index: usize, role: Role) -> io::Result<Self> {

@@ -251,6 +251,23 @@ fn what_is_made_for_a_client_goes_by_its_kind() {
 }
 
 #[test]
+fn who_waits_in_the_server_for_a_worker_is_told() {
+    let server = Server::start_on("worker_queue", &["tcp"], &["workers=1"]);
+    let begun = || server.metric("zen_queue_wait_seconds_count", &["transport=\"tcp\""]);
+    let occupied = || server.metric("zen_workers", &["state=\"occupied\""]);
+    assert_eq!((begun(), occupied()), (0.0, 0.0));
+    let mut first = Stream::connect(&server, "tcp");
+    first.ask(Q, A);
+    let mut second = Stream::connect(&server, "tcp");
+    assert_eq!((begun(), occupied()), (1.0, 1.0), "the second has no worker yet");
+    drop(first);
+    second.ask(Q, A);
+    assert_eq!((begun(), occupied()), (2.0, 1.0));
+    let (_, text) = Server::start_on("thread_pool", &["tcp"], &[]).get("/metrics");
+    assert!(!text.as_str().expect("text").contains("zen_queue_wait"), "there the kernel has the queue");
+}
+
+#[test]
 fn slow_clients_do_not_lock_the_admin_api() {
     let server = Server::start_on("epoll", &["tcp"], &[]);
     let address = server.admin.strip_prefix("http://").unwrap();

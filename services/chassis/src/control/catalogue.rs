@@ -16,6 +16,11 @@ pub const METRICS: &[Metric] = &[
         "Questions heard, by which and by what became of them.",
     ),
     histogram("zen_request_duration_seconds", T, "From reading a question to its answer being the kernel's."),
+    histogram(
+        "zen_queue_wait_seconds",
+        T,
+        "From taking a client, or a datagram, to a worker's beginning with it; absent where nothing is handed over.",
+    ),
     counter("zen_connections_accepted_total", T, "Clients taken."),
     counter("zen_connections_closed_total", &["transport", "reason"], "Clients gone, by how their conversation ended."),
     counter("zen_connections_rejected_total", &["transport", "reason"], "Clients turned away, by why."),
@@ -28,7 +33,7 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "zen_workers",
         &["transport", "state"],
-        "Workers that there should be (wanted) and that there are (running).",
+        "Workers that there should be (wanted), that there are (running), and that have a client (occupied; where a worker has one at a time).",
     ),
     gauge("zen_workers_limit", NONE, "Workers that an endpoint can have."),
     counter("zen_worker_restarts_total", T, "Workers and data planes that ended before their time and were replaced."),

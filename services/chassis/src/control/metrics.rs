@@ -17,13 +17,13 @@ use super::catalogue::METRICS;
 use super::cgroup::{self, RESOURCES, STALLS};
 use super::process::{self, Facts, Process};
 use super::run_queue::RunQueues;
-use crate::Architecture;
 use crate::desk::usage_of;
 use crate::page::{
     Closed, DURATION_BOUNDS, Dropped, EndpointPage, Histogram, MAX_SLOTS, Made, Page, Rejected, RuntimePage, Slot,
     State, monotonic_ns,
 };
 use crate::settings::Start;
+use crate::{Architecture, Capacity};
 
 /// The metrics of this server.
 pub(super) struct Metrics {
@@ -131,7 +131,7 @@ impl Collector for PageCollector {
     fn collect(&self) -> Vec<MetricFamily> {
         let mut sheet = Sheet::new(METRICS);
         for (endpoint, transport) in self.page.endpoints().iter().zip(&self.transports) {
-            self.endpoint(&mut sheet, endpoint, transport.label());
+            self.endpoint(&mut sheet, endpoint, *transport);
             self.queue(&mut sheet, endpoint, *transport);
         }
         self.settings(&mut sheet);
@@ -143,7 +143,9 @@ impl Collector for PageCollector {
 }
 
 impl PageCollector {
-    fn endpoint(&self, sheet: &mut Sheet, endpoint: &EndpointPage, transport: &str) {
+    fn endpoint(&self, sheet: &mut Sheet, endpoint: &EndpointPage, transport: Transport) {
+        self.workers(sheet, endpoint, transport);
+        let transport = transport.label();
         let sum = |counter: fn(&Slot) -> u64| endpoint.sum(counter) as f64;
         requests(sheet, endpoint, transport);
         histogram(
@@ -152,6 +154,10 @@ impl PageCollector {
             &[transport],
             endpoint.slots().iter().map(|slot| &slot.durations),
         );
+        if endpoint.hands_over.get() != 0 {
+            let waits = endpoint.slots().iter().map(|slot| &slot.queue_wait);
+            histogram(sheet, "zen_queue_wait_seconds", &[transport], waits);
+        }
         for kind in Made::ALL {
             let spawn = &endpoint.spawn[kind as usize];
             // Few architectures fork; the others need no histogram of it.
@@ -176,11 +182,6 @@ impl PageCollector {
         sheet.put("zen_received_bytes_total", &[transport], sum(|slot| slot.received_bytes.get()));
         sheet.put("zen_sent_bytes_total", &[transport], sum(|slot| slot.sent_bytes.get()));
         sheet.put("zen_datagrams_received_total", &[transport], sum(|slot| slot.datagrams.get()));
-        sheet.put("zen_workers", &[transport, "wanted"], self.page.settings.live().workers as f64);
-        sheet.put("zen_workers", &[transport, "running"], endpoint.running.get() as f64);
-        let restarts = endpoint.restarts.load(Ordering::Relaxed);
-        sheet.put("zen_worker_restarts_total", &[transport], restarts as f64);
-        sheet.put("zen_last_respawn_seconds", &[transport], endpoint.last_respawn.get() as f64 / 1e9);
         sheet.put("zen_event_loop_iterations_total", &[transport], sum(|slot| slot.loop_iterations.get()));
         sheet.put("zen_event_loop_events_total", &[transport], sum(|slot| slot.loop_events.get()));
         sheet.put("zen_event_loop_wait_seconds_total", &[transport], sum(|slot| slot.loop_wait.get()) / 1e9);
@@ -195,6 +196,19 @@ impl PageCollector {
         let heartbeat = endpoint.heartbeat.get();
         let age = if heartbeat == 0 { 0 } else { monotonic_ns().saturating_sub(heartbeat) };
         sheet.put("zen_heartbeat_age_seconds", &[transport], age as f64 / 1e9);
+    }
+
+    fn workers(&self, sheet: &mut Sheet, endpoint: &EndpointPage, transport: Transport) {
+        let label = transport.label();
+        sheet.put("zen_workers", &[label, "wanted"], self.page.settings.live().workers as f64);
+        sheet.put("zen_workers", &[label, "running"], endpoint.running.get() as f64);
+        if transport.is_stream() && self.architecture.capacity == Capacity::PerWorker {
+            let occupied = endpoint.slots().iter().filter(|slot| slot.open() > 0).count();
+            sheet.put("zen_workers", &[label, "occupied"], occupied as f64);
+        }
+        let restarts = endpoint.restarts.load(Ordering::Relaxed);
+        sheet.put("zen_worker_restarts_total", &[label], restarts as f64);
+        sheet.put("zen_last_respawn_seconds", &[label], endpoint.last_respawn.get() as f64 / 1e9);
     }
 
     /// What waits: clients at a stream endpoint, bytes at a datagram endpoint.

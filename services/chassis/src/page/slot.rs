@@ -151,6 +151,8 @@ pub struct Slot {
     pub traces_dropped: Counter,
     /// From the bytes of a question to its answer in the kernel.
     pub durations: Histogram,
+    /// From a client's coming into the server to this worker's beginning with it, where they are handed over.
+    pub queue_wait: Histogram,
     /// What the owner has used so far, if it publishes that here.
     pub usage: Usage,
 }
