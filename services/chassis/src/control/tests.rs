@@ -547,6 +547,7 @@ const MAY_BE_ABSENT: [&str; 3] = ["zen_run_queue_", "zen_cgroup_pressure_", "zen
 #[tokio::test]
 async fn the_metrics_are_those_of_the_catalogue() {
     let server = Server::start(&[]).await;
+    server.page.endpoints()[0].hands_over.set(1);
     server.get("/livez").await;
     // Nothing that a client invents becomes a label.
     server.ask("BREW", "/coffee", &[], "").await;
