@@ -17,7 +17,7 @@ mod ring;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chassis::{Architecture, Capacity, Endpoint, Family, IoUring, Site, StreamListener, Workers};
 use io_uring::{opcode, types};
@@ -41,19 +41,25 @@ pub const ARCHITECTURE: Architecture = Architecture {
 /// How much one receive brings. Longer than any usual question, so that many pipelined ones come at once.
 const READ: usize = 2048;
 
+/// How long an accept goes on. Of all who wait for a listener in rings the kernel tells one of a client, and that may be a
+/// predecessor who has died and is not cleared away yet.
+const TRUSTED: Duration = Duration::from_millis(500);
+
 fn serve_clients(mut site: Site<StreamListener>) -> io::Result<()> {
     let Some(mut ring) = set_up(&site, READ)? else { return epoll::serve_clients(site) };
     let mut clients = Clients::default();
-    let mut accepting = false;
+    let (mut accepting, mut since) = (false, Instant::now());
     while site.turn() || accepting || !clients.is_empty() {
+        let began = Instant::now();
         match (site.is_open(), accepting) {
-            (true, false) => accepting = accept(&mut ring, &site)?,
+            (true, false) => (accepting, since) = (accept(&mut ring, &site)?, began),
             // Whom the kernel has accepted by then is served: the last completion says when that is.
             (false, true) => ring.cancel(Op::Accept, 0)?,
+            // Begun anew, it looks who is there.
+            (true, true) if began > since + TRUSTED => ((), since) = (ring.cancel(Op::Accept, 0)?, began),
             _ => {}
         }
         let mut events = 0;
-        let began = Instant::now();
         ring.turn(site.tick_until(clients.next_timer()))?;
         let waited = began.elapsed();
         while let Some(done) = ring.next_done() {

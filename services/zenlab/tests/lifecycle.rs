@@ -433,12 +433,10 @@ fn the_settings_file_is_read_again_on_sighup() {
     server.stop();
 }
 
-#[test]
-fn sockets_can_be_passed_by_whoever_starts_the_server() {
+/// A server that is handed its listener, as by systemd.
+fn start_with_listener(name: &str, listener: &std::net::TcpListener) -> Server {
     use std::os::fd::AsRawFd;
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let fd = listener.as_raw_fd();
+    let (fd, address) = (listener.as_raw_fd(), listener.local_addr().unwrap());
     let pass = move || {
         // SAFETY: plain system calls between fork and exec; the number goes to the place where the protocol wants it. One
         // that was there already would still be closed by exec.
@@ -447,7 +445,7 @@ fn sockets_can_be_passed_by_whoever_starts_the_server() {
             _ => Err(std::io::Error::last_os_error()),
         }
     };
-    let server = Server::start_with("epoll", &[], &[], |command| {
+    Server::start_with(name, &[], &[], |command| {
         // The shell knows its own number, which will be the server's.
         let mut shell = Command::new("sh");
         shell.args(["-c", "LISTEN_PID=$$ exec \"$@\"", "sh", ZENLAB]).args(command.get_args());
@@ -455,7 +453,14 @@ fn sockets_can_be_passed_by_whoever_starts_the_server() {
         // SAFETY: see there.
         unsafe { shell.pre_exec(pass) };
         *command = shell;
-    });
+    })
+}
+
+#[test]
+fn sockets_can_be_passed_by_whoever_starts_the_server() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = start_with_listener("epoll", &listener);
     // Nobody else could have bound that address: it is taken, by the very socket that was passed.
     let mut client = std::net::TcpStream::connect(address).unwrap();
     std::io::Write::write_all(&mut client, Q).unwrap();
@@ -468,6 +473,24 @@ fn sockets_can_be_passed_by_whoever_starts_the_server() {
     server.wait_until_ready();
     drop(listener);
     visit(&address.to_string()).expect("an answer after the restart");
+    server.stop();
+}
+
+/// Of those who wait for a listener in rings the kernel wakes one for each client. What a process that died had begun is still
+/// waiting for a moment, and its successor hears nothing of whom it was woken for.
+#[test]
+fn a_ring_finds_clients_of_whom_another_was_told() {
+    use std::os::fd::AsRawFd;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let accept = io_uring::opcode::AcceptMulti::new(io_uring::types::Fd(listener.as_raw_fd())).build();
+    let made: std::io::Result<io_uring::IoUring> =
+        io_uring::IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(1);
+    let Ok(mut other) = made else { return println!("skipped: this kernel gives no ring") };
+    // SAFETY: the operation names no memory. Nobody looks after this ring, so it is woken and takes nobody.
+    unsafe { other.submission().push(&accept).unwrap() };
+    assert_eq!(other.submit().unwrap(), 1);
+    let server = start_with_listener("io_uring", &listener);
+    assert!(visit(&listener.local_addr().unwrap().to_string()).is_some());
     server.stop();
 }
 
