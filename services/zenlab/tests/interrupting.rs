@@ -65,7 +65,9 @@ fn a_bench_keeps_its_blocks_when_unfriendly_clients_are_cut_short() {
     let report: Report = serde_json::from_slice(&output.stdout).expect("a report");
     assert!(report.validity.reasons.iter().any(|reason| reason == "The run was ended early."), "{:?}", report.validity);
     let cost = report.tables.iter().find(|table| table.id == "cost").unwrap();
-    assert!(cost.rows[0].cells[0].value.is_some(), "the blocks are in it: {:?}", cost.rows[0]);
+    // Of the slots that a busy machine made void no ratio is told, but their answers are there.
+    let median = cost.columns.iter().position(|column| column.id == "p50_us").unwrap();
+    assert!(cost.rows[0].cells[median].value.is_some(), "the blocks are in it: {:?}", cost.rows[0]);
 }
 
 #[test]
