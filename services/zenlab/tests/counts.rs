@@ -329,3 +329,46 @@ fn a_known_limit_is_found_or_nothing_is_said() {
     println!("a known limit inside the interval in {inside} of {rounds}, inconclusive in {inconclusive}");
     assert!(20 * (inside + inconclusive) >= 19 * rounds, "inside");
 }
+
+/// A server that stands still for a second of ten: what was to be asked meanwhile has waited, and counts; clients that only ask
+/// when they have been answered hide it, as each of them has met one slow answer.
+#[test]
+#[ignore = "half a minute, and a timing"]
+fn a_pause_is_in_the_open_loop_and_hidden_by_the_closed_one() {
+    const TIME: Duration = Duration::from_secs(10);
+    let lab = lab();
+    for pace in [Pace::even(1000.0), Pace::Closed] {
+        let server = lab.start(&epoll("paused", Vec::new())).unwrap();
+        let leader = server.leader(Transport::Tcp).unwrap();
+        let options = Options { patience: 2 * TIME, ..Options::default() };
+        let mut crowd = Crowd::connect(server.endpoint(Transport::Tcp).unwrap(), CONNECTIONS, options).unwrap();
+        let pause = move || {
+            std::thread::sleep(TIME / 2);
+            signal(leader, libc::SIGSTOP);
+            std::thread::sleep(TIME / 10);
+            signal(leader, libc::SIGCONT);
+        };
+        let pause = std::thread::Builder::new().name("pause".into()).spawn(pause).unwrap();
+        let slot = crowd.slot(TIME, pace).unwrap();
+        pause.join().unwrap();
+        let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|q| slot.response_at(q).unwrap() as f64 / 1e6);
+        println!(
+            "{pace:?}: planned {} = sent {} + unsent {}; right {}; response p50 {p50:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms, longest {:.0} ms",
+            slot.planned,
+            slot.sent,
+            slot.unsent,
+            slot.ok,
+            slot.response.max() as f64 / 1e6
+        );
+        assert!(slot.balances() && slot.ok == slot.sent, "{slot:?}");
+        match pace {
+            Pace::Closed => assert!(p99 < 100.0, "{p99} ms"),
+            Pace::Open { .. } => assert!(slot.planned == 10_000 && p99 >= 800.0, "{p99} ms of {}", slot.planned),
+        }
+    }
+}
+
+fn signal(pid: u32, signal: i32) {
+    // SAFETY: a plain system call; the process belongs to a server of this test.
+    assert_eq!(unsafe { libc::kill(pid as i32, signal) }, 0, "{pid}");
+}
