@@ -10,6 +10,8 @@ use std::process;
 
 use rustix::process::Signal;
 
+use crate::thread::worker_failed;
+
 /// A child process.
 #[derive(Debug)]
 pub struct Child {
@@ -33,7 +35,7 @@ pub fn spawn(work: impl FnOnce() -> io::Result<()>) -> io::Result<Child> {
     spawn_with_code(|| match work() {
         Ok(()) => 0,
         Err(error) => {
-            tracing::error!(event = "worker_failed", %error, "a worker process failed");
+            worker_failed(&error);
             1
         }
     })

@@ -138,11 +138,12 @@ impl<S: Requests, M: MixIn<S>> Server<S, M> {
     /// Handles requests until it is told to stop, looking for that every `poll_interval`; then closes the server.
     ///
     /// # Errors
-    /// If nobody can be waited for.
+    /// If nobody can be waited for. Threads and processes that are at work are not waited for then: as after an exception in
+    /// Python, whether there is time for that is for the caller to say.
     pub fn serve_forever(mut self, poll_interval: Duration) -> io::Result<()> {
-        let served = self.serve_until_told(poll_interval);
+        self.serve_until_told(poll_interval)?;
         self.server_close();
-        served
+        Ok(())
     }
 
     fn serve_until_told(&mut self, poll_interval: Duration) -> io::Result<()> {

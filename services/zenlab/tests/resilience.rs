@@ -1,0 +1,50 @@
+//! What goes wrong below a server, and what its clients do to it: it says so, keeps to its bounds, and goes on.
+#![allow(clippy::unwrap_used, clippy::float_cmp, clippy::print_stdout, reason = "a test that fails says where")]
+
+mod support;
+
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use support::{Server, ZENLAB, for_each, registry, wait_for};
+
+#[test]
+fn a_listener_that_fails_is_told_of() {
+    let mut architectures = registry();
+    architectures.retain(|architecture| architecture.name != "callbacks");
+    for_each(architectures, |architecture| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let server = start_with_listener(&architecture.name, &listener);
+        assert!(!server.log().iter().any(|line| line.contains("accept failed")));
+        // It is the server's own: from now on accept(2) fails for everybody who has it.
+        socket2::SockRef::from(&listener).shutdown(std::net::Shutdown::Both).unwrap();
+        wait_for(&format!("{} to log why it takes nobody", architecture.name), || {
+            server.log().iter().any(|line| line.contains("accept failed: Invalid argument")).then_some(())
+        });
+        server.stop();
+        Vec::new()
+    });
+}
+
+/// Passes the listener to the server: see `LISTEN_FDS` of sd_listen_fds(3).
+fn start_with_listener(name: &str, listener: &TcpListener) -> Server {
+    let (fd, address) = (listener.as_raw_fd(), listener.local_addr().unwrap());
+    let pass = move || {
+        // SAFETY: plain system calls between fork and exec; the number goes to the place where the protocol wants it.
+        match unsafe { (libc::dup2(fd, 3), libc::fcntl(3, libc::F_SETFD, 0)) } {
+            (3, 0) => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    Server::start_with(name, &[], &[], |command| {
+        // The shell knows its own number, which will be the server's.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "LISTEN_PID=$$ exec \"$@\"", "sh", ZENLAB]).args(command.get_args());
+        shell.args(["--listen", &format!("tcp://{address}")]).env("LISTEN_FDS", "1");
+        // SAFETY: see there.
+        unsafe { shell.pre_exec(pass) };
+        *command = shell;
+    })
+}
