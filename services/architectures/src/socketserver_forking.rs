@@ -21,6 +21,8 @@ pub const ARCHITECTURE: Architecture = Architecture {
     offset: 8,
     family: Family::Framework,
     stream: Some(|site| {
+        // Nobody waits in accept(2): the framework looks who has gone before it takes the next one.
+        site.set_blocking(false)?;
         let clients = Requested::new(site, Site::accept_for_process);
         let server = Server::new::<Client>(clients).with(forking());
         server.on_service_actions(Requested::goes_on_apart).serve_forever(TICK)

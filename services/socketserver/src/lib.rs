@@ -56,7 +56,7 @@
 //! | `request_queue_size`, `allow_reuse_address` | [`Listening`] | 128 and on, not 5 and off: a queue of 5 refuses clients whom the server could serve |
 //! | `max_packet_size` | [`DatagramRequests::max_packet_size`] | the same |
 //! | `daemon_threads`, `block_on_close` | [`ThreadingMixIn`], [`ForkingMixIn`] | fields |
-//! | `max_children`, `collect_children()` | [`ForkingMixIn`] | tells how each child ended and what it cost; the process must have one thread |
+//! | `max_children`, `collect_children()` | [`ForkingMixIn`] | collects before it takes a request, not after; tells how each child ended and what it cost; the process must have one thread |
 //! | – | [`ForkingMixIn::in_child`] | is called in each child; the listener is closed there |
 //!
 //! A server that could not get a thread or a process for a request (EAGAIN) closes that request, tells `handle_error`, and goes

@@ -148,11 +148,13 @@ impl<S: Requests, M: MixIn<S>> Server<S, M> {
 
     fn serve_until_told(&mut self, poll_interval: Duration) -> io::Result<()> {
         while !self.is_told() && (self.service_actions)(&mut self.requests) {
+            let somebody_waits = self.requests.wait(poll_interval)?;
+            // Who has ended while it waited must not keep a newcomer out.
+            self.mix_in.service_actions(&mut self.requests);
             // Told while it waited: it takes nobody any more.
-            if self.requests.wait(poll_interval)? && !self.is_told() {
+            if somebody_waits && !self.is_told() {
                 self.handle_request_now();
             }
-            self.mix_in.service_actions(&mut self.requests);
         }
         Ok(())
     }

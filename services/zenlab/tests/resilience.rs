@@ -8,7 +8,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use support::{Server, ZENLAB, for_each, registry, wait_for};
+use support::client::{A, Q, Stream};
+use support::process::{Process, descendants};
+use support::{Architecture, Server, ZENLAB, for_each, registry, wait_for};
 
 #[test]
 fn a_listener_that_fails_is_told_of() {
@@ -45,4 +47,36 @@ fn start_with_listener(name: &str, listener: &TcpListener) -> Server {
         unsafe { shell.pre_exec(pass) };
         *command = shell;
     })
+}
+
+#[test]
+fn a_client_whose_process_has_ended_keeps_nobody_out() {
+    for_each(forking(), |architecture| {
+        let server = Server::start_on(&architecture.name, &["tcp"], &["max_connections=2", "idle_timeout=10m"]);
+        let leader = server.leader("tcp") as u32;
+        let mut held = Stream::connect(&server, "tcp");
+        held.ask(Q, A);
+        for _ in 0..20 {
+            let others = descendants(leader);
+            let mut client = Stream::connect(&server, "tcp");
+            client.ask(Q, A);
+            let new = descendants(leader).into_iter().find(|pid| !others.contains(pid));
+            let process = new.and_then(Process::find).expect("the client's process");
+            let mut refused = Stream::connect(&server, "tcp");
+            refused.hear(b"Error: busy.");
+            drop(client);
+            // The server may know of it or not.
+            wait_for("the client's process to end", || (!process.is_alive()).then_some(()));
+        }
+        server.stop();
+        Vec::new()
+    });
+}
+
+/// Those who make a process for each client.
+fn forking() -> Vec<Architecture> {
+    let mut architectures = registry();
+    architectures
+        .retain(|architecture| ["fork_per_connection", "socketserver_forking"].contains(&architecture.name.as_str()));
+    architectures
 }
