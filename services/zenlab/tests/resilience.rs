@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use support::client::{A, Q, Stream};
 use support::process::{Process, descendants};
 use support::{Architecture, Server, ZENLAB, for_each, registry, wait_for};
@@ -79,4 +80,40 @@ fn forking() -> Vec<Architecture> {
     architectures
         .retain(|architecture| ["fork_per_connection", "socketserver_forking"].contains(&architecture.name.as_str()));
     architectures
+}
+
+/// Nobody can be given a descriptor any more; those that are there stay.
+const NO_MORE: u64 = 3;
+
+#[test]
+fn whoever_is_served_stays_served_when_there_are_no_more_descriptors() {
+    for_each(registry(), |architecture| {
+        let server = Server::start_on(&architecture.name, &["tcp"], &["idle_timeout=10m"]);
+        let leader = server.leader("tcp");
+        let mut served = Stream::connect(&server, "tcp");
+        served.ask(Q, A);
+        let before = limit_descriptors(leader, Some(NO_MORE));
+        let mut waiting = Stream::connect(&server, "tcp");
+        waiting.say(Q);
+        if !architecture.per_worker {
+            // Several times, with the pauses between them. A ring goes by the limit that there was when it was told to accept.
+            wait_for("accept to fail", || {
+                let errors = server.metric("zen_accept_errors_total", &[]);
+                (errors >= 5.0 || server.open("tcp") == 2).then_some(())
+            });
+        }
+        served.ask(Q, A);
+        limit_descriptors(leader, before);
+        drop(served);
+        waiting.hear(A);
+        assert_eq!(server.leader("tcp"), leader, "{}: {:?}", architecture.name, server.log());
+        server.stop();
+        Vec::new()
+    });
+}
+
+/// Limits a process of ours; gives what its limit was.
+fn limit_descriptors(pid: i32, most: Option<u64>) -> Option<u64> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    prlimit(Pid::from_raw(pid), Resource::Nofile, Rlimit { current: most, maximum }).unwrap().current
 }
