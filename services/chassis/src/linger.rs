@@ -91,6 +91,11 @@ pub(crate) fn sweep() {
     });
 }
 
+/// In a child: closes its copies of what its parent sees off. They would stay open for as long as the child lives.
+pub(crate) fn leave_to_parent() {
+    with_list(|list| list.leaving.clear());
+}
+
 /// Waits for all of them, a second at the most: a worker's last act.
 pub(crate) fn finish() {
     let mut list = with_list(|list| std::mem::take(&mut list.leaving));

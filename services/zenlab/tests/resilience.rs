@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
@@ -116,4 +117,27 @@ fn whoever_is_served_stays_served_when_there_are_no_more_descriptors() {
 fn limit_descriptors(pid: i32, most: Option<u64>) -> Option<u64> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     prlimit(Pid::from_raw(pid), Resource::Nofile, Rlimit { current: most, maximum }).unwrap().current
+}
+
+#[test]
+fn who_was_sent_away_is_let_go_whatever_others_do() {
+    // One conversation goes on, and the client who was sent away before it goes on as if it had not heard.
+    for_each(forking(), |architecture| {
+        let server = Server::start_on(&architecture.name, &["tcp"], &["max_connections=1", "idle_timeout=10m"]);
+        let mut first = Stream::connect(&server, "tcp");
+        first.ask(Q, A);
+        let mut refused = Stream::connect(&server, "tcp");
+        refused.hear_rest();
+        drop(first);
+        let mut next = wait_for("room for another", || {
+            let mut next = Stream::connect(&server, "tcp");
+            next.say(Q);
+            let mut answer = [0; 5];
+            (next.read_exact(&mut answer).is_ok() && answer == A).then_some(next)
+        });
+        wait_for("the connection to be closed", || refused.write(b"?").is_err().then_some(()));
+        next.ask(Q, A);
+        server.stop();
+        Vec::new()
+    });
 }
