@@ -2,8 +2,8 @@
 //!
 //! A socket that is closed with unread bytes answers with RST, which may destroy the last answer on its way (RFC 9112
 //! §9.6; seen: 200 of 200 clients). So a server that ends a conversation itself sends its FIN, then reads on until the
-//! client is gone. Nobody waits for that: each thread keeps a bounded list and looks at it between its clients. The threads
-//! of a runtime, which sleep for ever when nobody comes, have one list together, and its leader looks at it.
+//! client is gone. Nobody waits for that: each thread keeps a bounded list and looks at it between its clients, and once a
+//! tick while it serves one. The threads of a runtime, which sleep for ever when nobody comes, have one list together, and its leader looks at it.
 
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;

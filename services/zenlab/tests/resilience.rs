@@ -141,3 +141,21 @@ fn who_was_sent_away_is_let_go_whatever_others_do() {
         Vec::new()
     });
 }
+
+#[test]
+fn who_was_ended_is_let_go_while_its_worker_serves_another() {
+    for_each(registry(), |architecture| {
+        let one = (architecture.workers != "ignored").then_some("workers=1");
+        let settings: Vec<_> = ["idle_timeout=10m"].into_iter().chain(one).collect();
+        let server = Server::start_on(&architecture.name, &["tcp"], &settings);
+        let mut ended = Stream::connect(&server, "tcp");
+        ended.say(b"\0");
+        ended.hear_rest();
+        let mut next = Stream::connect(&server, "tcp");
+        next.ask(Q, A);
+        wait_for("the connection to be closed", || ended.write(b"?").is_err().then_some(()));
+        next.ask(Q, A);
+        server.stop();
+        Vec::new()
+    });
+}
