@@ -10,7 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
-use support::client::{A, Q, Stream};
+use serde_json::json;
+use support::client::{A, Datagram, Q, Stream};
 use support::process::{Process, descendants};
 use support::{Architecture, Server, ZENLAB, for_each, registry, wait_for};
 
@@ -158,4 +159,21 @@ fn who_was_ended_is_let_go_while_its_worker_serves_another() {
         server.stop();
         Vec::new()
     });
+}
+
+#[test]
+fn a_drain_loses_no_letter_that_waits_for_a_worker() {
+    // More time than a drain leaves the endpoint open, and less than it leaves those who are owed an answer.
+    let settings = ["workers=1", "answer_work=wait", "answer_delay=5s"];
+    let server = Server::start_on("worker_queue", &["udp"], &settings);
+    let client = Datagram::connect(&server, "udp");
+    for _ in 0..10 {
+        client.say(Q);
+    }
+    wait_for("all to be received", || (server.metric("zen_datagrams_received_total", &[]) == 10.0).then_some(()));
+    assert_eq!(server.post("/api/v1/drain", json!({})).0, 202);
+    for _ in 0..10 {
+        assert_eq!(client.receive(), A);
+    }
+    server.stop();
 }
