@@ -8,12 +8,13 @@ use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
 use support::client::{A, Datagram, Q, Stream};
-use support::process::{Process, descendants};
-use support::{Architecture, Server, ZENLAB, for_each, registry, wait_for};
+use support::process::{Process, descendants, raise_descriptor_limit};
+use support::{Architecture, Server, ZENLAB, for_each, for_each_alone, registry, wait_for};
 
 #[test]
 fn a_listener_that_fails_is_told_of() {
@@ -84,6 +85,118 @@ fn forking() -> Vec<Architecture> {
     architectures
 }
 
+/// More turns than a loop takes while one client keeps it waiting: ten in a second, and what its linger list asks for. A
+/// loop that spins takes tens of thousands.
+const TURNS: f64 = 1000.0;
+
+/// The architectures that have a loop, and so say how often it turned.
+fn loops() -> Vec<Architecture> {
+    let mut architectures = registry();
+    architectures.retain(|architecture| matches!(architecture.family.as_str(), "readiness" | "completion" | "async"));
+    architectures
+}
+
+fn turns(server: &Server) -> f64 {
+    server.metric("zen_event_loop_iterations_total", &[])
+}
+
+#[test]
+fn a_client_who_does_not_take_its_answers_makes_no_loop_spin() {
+    for_each(loops(), |architecture| {
+        let server = Server::start_on(&architecture.name, &["unix"], &["write_stall=2s"]);
+        let mut client = Stream::connect(&server, "unix");
+        // It asks until nothing more goes through: the server has answers that it cannot send, and questions to read. (A TCP
+        // client with a full buffer takes no acknowledgements either, and then the questions stay with it.)
+        client.set_write_patience(Duration::from_millis(500));
+        let questions = Q.repeat(100);
+        while client.write(&questions).is_ok() {}
+        let before = turns(&server);
+        // The end of it is the server's: its patience.
+        wait_for("the client to be closed", || (server.open("unix") == 0).then_some(()));
+        let turned = turns(&server) - before;
+        server.stop();
+        within(architecture, turned)
+    });
+}
+
+#[test]
+fn a_client_who_goes_on_after_the_end_makes_no_loop_spin() {
+    for_each(loops(), |architecture| {
+        let server = Server::start_on(&architecture.name, &["tcp"], &[]);
+        let mut client = Stream::connect(&server, "tcp");
+        let before = turns(&server);
+        client.say(b"\0");
+        let more = vec![b'x'; 65536];
+        // It has its FIN, and sends more than anybody reads: the socket lingers, and is readable all the time.
+        wait_for("the connection to be closed", || client.write(&more).is_err().then_some(()));
+        let turned = turns(&server) - before;
+        server.stop();
+        within(architecture, turned)
+    });
+}
+
+fn within(architecture: &Architecture, turned: f64) -> Vec<String> {
+    println!("{}: {turned} turns", architecture.name);
+    if turned < TURNS { Vec::new() } else { vec![format!("{}: {turned} turns", architecture.name)] }
+}
+
+/// More than a linger list keeps.
+const LEAVING: usize = 1500;
+
+#[test]
+fn whoever_lingers_gives_its_descriptor_back() {
+    if raise_descriptor_limit() < 3 * LEAVING as u64 {
+        return println!("skipped: this machine does not let a process have {} descriptors", 3 * LEAVING);
+    }
+    for_each_alone(loops(), |architecture| {
+        let server = Server::start_on(&architecture.name, &["tcp"], &["idle_timeout=10m"]);
+        let leader = Process::find(server.leader("tcp") as u32).unwrap();
+        let before = leader.descriptors();
+        let mut clients: Vec<_> = (0..LEAVING).map(|_| Stream::connect(&server, "tcp")).collect();
+        // Those whom select(2) has no place for are sent away, and stay as well.
+        wait_for("all to be taken", || {
+            let refused = server.metric("zen_connections_rejected_total", &[]) as u64;
+            (server.open("tcp") + refused == LEAVING as u64).then_some(())
+        });
+        // All at once, and none of them closes.
+        server.set("idle_timeout", json!("100ms"));
+        for client in &mut clients {
+            client.hear_rest();
+        }
+        wait_for("all descriptors to be given back", || (leader.descriptors() <= before).then_some(()));
+        server.stop();
+        Vec::new()
+    });
+}
+
+#[test]
+fn each_process_that_leads_has_a_group_of_its_own() {
+    let server = Server::start_on("prefork", &["tcp", "udp"], &["workers=2"]);
+    let group = |pid: u32| {
+        // SAFETY: a plain system call.
+        unsafe { libc::getpgid(pid as i32) as u32 }
+    };
+    let planes = [server.leader("tcp") as u32, server.leader("udp") as u32];
+    let children: Vec<_> = descendants(server.pid()).into_iter().filter(|&pid| parent(pid) == server.pid()).collect();
+    let control = children.iter().copied().find(|pid| !planes.contains(pid)).expect("a control plane");
+    for leader in planes.into_iter().chain([control]) {
+        assert_eq!(group(leader), leader, "of {planes:?} and control {control}");
+    }
+    assert!(!children.contains(&group(server.pid())));
+    // Whoever a data plane makes is ended with it.
+    for plane in planes {
+        let workers = wait_for("two workers", || Some(descendants(plane)).filter(|workers| workers.len() == 2));
+        assert!(workers.iter().all(|&worker| group(worker) == plane), "{workers:?} of {plane}");
+    }
+    server.stop();
+}
+
+/// Field 4 of proc_pid_stat(5).
+fn parent(pid: u32) -> u32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
 /// Nobody can be given a descriptor any more; those that are there stay.
 const NO_MORE: u64 = 3;
 
@@ -92,8 +205,8 @@ fn whoever_is_served_stays_served_when_there_are_no_more_descriptors() {
     for_each(registry(), |architecture| {
         let server = Server::start_on(&architecture.name, &["tcp"], &["idle_timeout=10m"]);
         let leader = server.leader("tcp");
-        let mut served = Stream::connect(&server, "tcp");
-        served.ask(Q, A);
+        let mut known = Stream::connect(&server, "tcp");
+        known.ask(Q, A);
         let before = limit_descriptors(leader, Some(NO_MORE));
         let mut waiting = Stream::connect(&server, "tcp");
         waiting.say(Q);
@@ -104,9 +217,9 @@ fn whoever_is_served_stays_served_when_there_are_no_more_descriptors() {
                 (errors >= 5.0 || server.open("tcp") == 2).then_some(())
             });
         }
-        served.ask(Q, A);
+        known.ask(Q, A);
         limit_descriptors(leader, before);
-        drop(served);
+        drop(known);
         waiting.hear(A);
         assert_eq!(server.leader("tcp"), leader, "{}: {:?}", architecture.name, server.log());
         server.stop();
