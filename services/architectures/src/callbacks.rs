@@ -8,6 +8,7 @@
 //! **Chapter**: "Asyncio framework", callback style (`tacb.py`, `uacb.py`, `asynpro.py`, `asyndg.py`); crate `eventloop`.
 
 mod datagrams;
+mod turns;
 
 use std::cell::RefCell;
 use std::io;
@@ -15,7 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use chassis::{Architecture, Capacity, Endpoint, Family, Site, StreamListener, Talk, Wants, Workers};
+use chassis::{Architecture, Capacity, Family, Site, StreamListener, Talk, Wants, Workers};
 use eventloop::{Accepted, EventLoop, LoopHandle, Protocol, ServerHandle, Socket, Transport};
 
 pub const ARCHITECTURE: Architecture = Architecture {
@@ -34,6 +35,7 @@ const ROUND: Duration = Duration::from_millis(100);
 
 fn serve_clients(site: Site<StreamListener>) -> io::Result<()> {
     let mut event_loop = EventLoop::new()?;
+    let failed = turns::watch_for_failures(&event_loop);
     let listener = site.as_fd().try_clone_to_owned()?;
     let site = Rc::new(RefCell::new(site));
     let door = Rc::clone(&site);
@@ -44,7 +46,7 @@ fn serve_clients(site: Site<StreamListener>) -> io::Result<()> {
     make_rounds(&event_loop, server.clone());
     while site.borrow_mut().turn() || server.open_connections() > 0 {
         follow(&site.borrow(), &server)?;
-        take_turn(&mut event_loop, &site)?;
+        turns::take_turn(&mut event_loop, &site, &failed)?;
     }
     Ok(())
 }
@@ -63,14 +65,6 @@ fn follow(site: &Site<StreamListener>, server: &ServerHandle) -> io::Result<()> 
 fn make_rounds(event_loop: &LoopHandle, server: ServerHandle) {
     server.for_each(Client::look_at_clock);
     event_loop.call_later(ROUND, move |event_loop| make_rounds(event_loop, server));
-}
-
-fn take_turn<S: Endpoint>(event_loop: &mut EventLoop, site: &RefCell<Site<S>>) -> io::Result<()> {
-    let (tick, before) = (site.borrow().tick(), event_loop.stats());
-    event_loop.run_once(Some(tick))?;
-    let turn = event_loop.stats().since(before);
-    site.borrow().count_turn(turn.events as usize, turn.waited);
-    Ok(())
 }
 
 /// What is remembered of one client between two callbacks.

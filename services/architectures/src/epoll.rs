@@ -87,28 +87,32 @@ pub(crate) fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Result<()>
 /// the endpoint may have been passed to us by somebody who has it still, so both are taken out before they are closed.
 pub(crate) struct Epoll {
     set: OwnedFd,
-    /// A copy of the endpoint while it is watched. It keeps the endpoint open, so it must go when the site's own goes.
+    /// A copy of the endpoint. It keeps the endpoint open, so it must go when the site's own goes, and not before: there may
+    /// be no descriptor for another one.
     endpoint: Option<OwnedFd>,
+    watches: bool,
 }
 
 impl Epoll {
     pub fn new() -> io::Result<Self> {
-        Ok(Self { set: epoll::create(CreateFlags::CLOEXEC)?, endpoint: None })
+        Ok(Self { set: epoll::create(CreateFlags::CLOEXEC)?, endpoint: None, watches: false })
     }
 
     /// Watches the endpoint while it is open. Level-triggered, so clients that wait are reported again and again.
     pub fn watch_endpoint<S: Endpoint>(&mut self, site: &Site<S>) -> io::Result<()> {
-        match (&self.endpoint, site.is_open()) {
-            (None, true) => {
-                let copy = site.as_fd().try_clone_to_owned()?;
-                epoll::add(&self.set, &copy, EventData::new_u64(ENDPOINT), EventFlags::IN)?;
-                self.endpoint = Some(copy);
+        if self.endpoint.is_none() && site.has_socket() {
+            self.endpoint = Some(site.as_fd().try_clone_to_owned()?);
+        }
+        if let Some(endpoint) = self.endpoint.as_ref().filter(|_| self.watches != site.is_open()) {
+            self.watches = !self.watches;
+            if self.watches {
+                epoll::add(&self.set, endpoint, EventData::new_u64(ENDPOINT), EventFlags::IN)?;
+            } else {
+                epoll::delete(&self.set, endpoint)?;
             }
-            (Some(copy), false) => {
-                epoll::delete(&self.set, copy)?;
-                self.endpoint = None;
-            }
-            _ => {}
+        }
+        if !site.has_socket() {
+            self.endpoint = None;
         }
         Ok(())
     }

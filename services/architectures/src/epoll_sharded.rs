@@ -14,9 +14,11 @@
 mod batch;
 
 use std::io;
-use std::thread::{Builder, JoinHandle, available_parallelism};
+use std::thread::{JoinHandle, available_parallelism};
 
-use chassis::{Architecture, Capacity, DatagramSocket, Endpoint, Family, Site, StreamListener, Waiting, Workers};
+use chassis::{
+    Architecture, Capacity, DatagramSocket, Endpoint, Family, Site, StreamListener, Waiting, Workers, thread,
+};
 
 use crate::epoll::{Epoll, serve_clients};
 use batch::Batch;
@@ -32,7 +34,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
     capacity: Capacity::Connections(10_000),
 };
 
-type Shard = JoinHandle<io::Result<()>>;
+type Shard = JoinHandle<()>;
 type Work<S> = fn(Site<S>) -> io::Result<()>;
 
 /// Starts a shard for each core. One that ends before its time takes the process with it, and the supervisor replaces all.
@@ -55,7 +57,7 @@ fn lead<S: Endpoint + 'static>(mut site: Site<S>, work: Work<S>) -> io::Result<(
 }
 
 fn start<S: Endpoint + 'static>(site: Site<S>, work: Work<S>) -> io::Result<Shard> {
-    Builder::new().name(format!("shard {}", site.index())).spawn(move || work(site))
+    thread::spawn(format!("shard {}", site.index()), move || work(site))
 }
 
 fn answer_datagrams(mut site: Site<DatagramSocket>) -> io::Result<()> {

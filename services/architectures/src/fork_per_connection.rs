@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 
 use chassis::fork::{self, Child};
 use chassis::{Architecture, Capacity, Family, Site, StreamListener, Visit, Workers};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub const ARCHITECTURE: Architecture = Architecture {
     name: "fork_per_connection",
@@ -30,9 +31,11 @@ struct Server {
 }
 
 fn serve_clients(mut site: Site<StreamListener>) -> io::Result<()> {
+    // Nobody waits in accept(2): meanwhile somebody may go, and must not count when it is asked whether there is room.
+    site.set_blocking(false)?;
     let mut servers = Vec::new();
     while site.proceed() {
-        // Before the next client: those who are gone must not count when it is asked whether there is room.
+        wait_for_client(&site);
         bury_the_dead(&site, &mut servers);
         if let Some(visit) = site.accept_for_process()? {
             servers.extend(start(&site, visit));
@@ -43,6 +46,17 @@ fn serve_clients(mut site: Site<StreamListener>) -> io::Result<()> {
         bury_the_dead(&site, &mut servers);
     }
     Ok(())
+}
+
+/// Waits until somebody comes, a tick at the most.
+fn wait_for_client(site: &Site<StreamListener>) {
+    // In a pause nobody is taken, and in a drain the last look is the site's own.
+    if site.is_open() && !site.is_draining() {
+        let tick = site.tick();
+        let tick = Timespec { tv_sec: tick.as_secs() as i64, tv_nsec: i64::from(tick.subsec_nanos()) };
+        // Whatever it says, accept(2) says better.
+        let _ = poll(&mut [PollFd::new(site, PollFlags::IN)], Some(&tick));
+    }
 }
 
 fn start(site: &Site<StreamListener>, visit: Visit) -> Option<Server> {

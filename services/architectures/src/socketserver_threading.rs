@@ -9,7 +9,7 @@
 use ::socketserver::{Server, ThreadingMixIn};
 use chassis::{Architecture, Capacity, Family, Site, Workers};
 
-use crate::socketserver::{Client, Letter, Requested, TICK, tell};
+use crate::socketserver::{Client, Letter, Requested, TICK};
 
 pub const ARCHITECTURE: Architecture = Architecture {
     name: "socketserver_threading",
@@ -17,14 +17,14 @@ pub const ARCHITECTURE: Architecture = Architecture {
     offset: 7,
     family: Family::Framework,
     stream: Some(|site| {
-        let clients = Requested { site, take: Site::accept_for_thread };
+        let clients = Requested::new(site, Site::accept_for_thread);
         let server = Server::new::<Client>(clients).with(ThreadingMixIn::default());
-        server.on_handle_error(tell).on_service_actions(Requested::goes_on_apart).serve_forever(TICK)
+        server.on_service_actions(Requested::goes_on_apart).serve_forever(TICK)
     }),
     datagram: Some(|site| {
-        let letters = Requested { site, take: Site::receive_for_thread };
+        let letters = Requested::new(site, Site::receive_for_thread);
         let server = Server::new::<Letter>(letters).with(ThreadingMixIn::default());
-        server.on_handle_error(tell).on_service_actions(Requested::goes_on_apart).serve_forever(TICK)
+        server.on_service_actions(Requested::goes_on_apart).serve_forever(TICK)
     }),
     workers: Workers::Ignored("each request has a thread of its own"),
     capacity: Capacity::Threads(2000),

@@ -7,9 +7,9 @@
 //! **Chapter**: "Threaded and Multiprocess Servers" (`mzts.py`, `mzus.py`). `prefork` is the same with processes.
 
 use std::io;
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 
-use chassis::{Architecture, Capacity, DatagramSocket, Endpoint, Family, Site, StreamListener, Workers};
+use chassis::{Architecture, Capacity, DatagramSocket, Endpoint, Family, Site, StreamListener, Workers, thread};
 
 pub const ARCHITECTURE: Architecture = Architecture {
     name: "thread_pool",
@@ -22,7 +22,7 @@ pub const ARCHITECTURE: Architecture = Architecture {
     capacity: Capacity::PerWorker,
 };
 
-type Worker = JoinHandle<io::Result<()>>;
+type Worker = JoinHandle<()>;
 type Work<S> = fn(Site<S>) -> io::Result<()>;
 
 /// Keeps as many workers at work as there should be.
@@ -45,7 +45,7 @@ fn lead<S: Endpoint + 'static>(mut site: Site<S>, work: Work<S>) -> io::Result<(
 }
 
 fn start<S: Endpoint + 'static>(site: Site<S>, work: Work<S>) -> io::Result<Worker> {
-    Builder::new().name(format!("worker {}", site.index())).spawn(move || work(site))
+    thread::spawn(format!("worker {}", site.index()), move || work(site))
 }
 
 fn serve_clients(mut site: Site<StreamListener>) -> io::Result<()> {

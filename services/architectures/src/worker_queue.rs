@@ -81,7 +81,7 @@ fn lead<C: Client>(mut site: Site<C::Socket>) -> io::Result<()> {
                 site.dismiss(index);
             }
             if worker.is_none() && index < site.workers() {
-                *worker = site.hire(|| start(C::place(&site, index)?, queue.clone()));
+                *worker = site.hire(|| start(site.for_thread_inside(index), C::place(&site, index)?, queue.clone()));
             }
         }
         site.report_running(team.iter().flatten().count());
@@ -97,12 +97,17 @@ fn lead<C: Client>(mut site: Site<C::Socket>) -> io::Result<()> {
     Ok(())
 }
 
-fn start<C: Client>(mut site: Site<C::Socket>, queue: Arc<Queue<(C, Instant)>>) -> io::Result<JoinHandle<()>> {
+/// The site that hears orders gives its socket up in a drain; what the queue holds is answered all the same, at `place`.
+fn start<C: Client>(
+    mut site: Site<C::Socket>,
+    place: Site<C::Socket>,
+    queue: Arc<Queue<(C, Instant)>>,
+) -> io::Result<JoinHandle<()>> {
     let work = move || {
         while site.is_needed() && !queue.is_over() {
             if let Some((client, since)) = queue.get(site.tick()) {
-                site.count_hand_over(since.elapsed());
-                client.serve(&site);
+                place.count_hand_over(since.elapsed());
+                client.serve(&place);
             }
         }
     };

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use crate::linger;
 use crate::page::{EndpointPage, Page, Slot, Usage, monotonic_ns};
 
 /// How often a worker publishes what it used.
@@ -94,12 +95,13 @@ impl Desk {
     }
 }
 
-/// Publishes what the calling thread owes, if it is time.
+/// Publishes what the calling thread owes and sees off those who linger, if it is time.
 pub(crate) fn tick(now: Instant) {
     if NEXT.get().is_some_and(|next| now < next) {
         return;
     }
     NEXT.set(Some(now + PUBLISH));
+    linger::sweep();
     if let Some(desk) = DESK.get() {
         desk.publish();
     }

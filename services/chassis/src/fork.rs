@@ -10,6 +10,10 @@ use std::process;
 
 use rustix::process::Signal;
 
+use crate::linger;
+
+use crate::thread::worker_failed;
+
 /// A child process.
 #[derive(Debug)]
 pub struct Child {
@@ -33,7 +37,7 @@ pub fn spawn(work: impl FnOnce() -> io::Result<()>) -> io::Result<Child> {
     spawn_with_code(|| match work() {
         Ok(()) => 0,
         Err(error) => {
-            tracing::error!(event = "worker_failed", %error, "a worker process failed");
+            worker_failed(&error);
             1
         }
     })
@@ -59,6 +63,7 @@ pub(crate) fn spawn_with_code(work: impl FnOnce() -> i32) -> io::Result<Child> {
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
+            linger::leave_to_parent();
             let code = catch_unwind(AssertUnwindSafe(|| if die_with(parent) { work() } else { 1 }));
             // SAFETY: _exit ends the process at once: no destructor of the parent's belongings runs in the child.
             unsafe { libc::_exit(code.unwrap_or(1)) }

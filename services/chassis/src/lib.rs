@@ -29,6 +29,7 @@ mod site;
 mod socket;
 mod supervise;
 mod talk;
+pub mod thread;
 pub mod trace;
 mod visit;
 
@@ -40,7 +41,7 @@ pub use crowd::{Change, Crowd, NEWCOMERS, Waiting};
 pub use letter::Letter;
 pub use linger::linger;
 pub use page::{Closed, IoUring, Rejected, RuntimeFigures};
-pub use site::{Endpoint, Errand, Newcomer, Site, Worker, worker_not_started};
+pub use site::{Endpoint, Errand, Newcomer, Site, Worker};
 pub use socket::{DatagramSocket, Stream, StreamListener};
 pub use supervise::{exit, run};
 pub use talk::{Talk, Wants};

@@ -2,8 +2,9 @@
 //!
 //! A socket that is closed with unread bytes answers with RST, which may destroy the last answer on its way (RFC 9112
 //! §9.6; seen: 200 of 200 clients). So a server that ends a conversation itself sends its FIN, then reads on until the
-//! client is gone. Nobody waits for that: each thread keeps a bounded list and looks at it between its clients. The threads
-//! of a runtime, which sleep for ever when nobody comes, have one list together, and its leader looks at it.
+//! client is gone. Nobody waits for that: each thread keeps a bounded list and looks at it between its clients, and once a
+//! tick while it serves one. The threads of a runtime, which sleep for ever when nobody comes, have one list together, and
+//! its leader looks at it.
 
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
@@ -91,6 +92,11 @@ pub(crate) fn sweep() {
     });
 }
 
+/// In a child: closes its copies of what its parent sees off. They would stay open for as long as the child lives.
+pub(crate) fn leave_to_parent() {
+    with_list(|list| list.leaving.clear());
+}
+
 /// Waits for all of them, a second at the most: a worker's last act.
 pub(crate) fn finish() {
     let mut list = with_list(|list| std::mem::take(&mut list.leaving));
@@ -120,4 +126,38 @@ fn has_left(socket: &OwnedFd) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Write};
+    use std::os::unix::net::UnixStream;
+
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    use super::*;
+
+    #[test]
+    fn the_oldest_is_closed_where_there_are_too_many() {
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+        let lingering = || {
+            let (ours, client) = UnixStream::pair().unwrap();
+            linger(ours);
+            client
+        };
+        let mut clients: Vec<_> = std::iter::repeat_with(lingering).take(MOST + 3).collect();
+        // Nobody has looked at the list yet, so it is not for their time that some are closed.
+        let is_closed = |client: &mut UnixStream| {
+            client.write(b"?").map_err(|error| error.kind()).err() == Some(ErrorKind::BrokenPipe)
+        };
+        let closed: Vec<_> = clients.iter_mut().map(is_closed).collect();
+        assert_eq!(closed.iter().position(|closed| !closed), Some(3));
+        assert_eq!(closed.iter().filter(|closed| **closed).count(), 3);
+        with_list(|list| assert_eq!(list.leaving.len(), MOST));
+
+        drop(clients);
+        finish();
+        with_list(|list| assert!(list.leaving.is_empty()));
+    }
 }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -54,6 +54,13 @@ pub enum Failure {
     },
     /// `accept` failed; the server's listener is resting for a moment.
     Accept(io::Error),
+    /// What a protocol or the loop's owner tells of, by [`LoopHandle::call_exception_handler`].
+    Told {
+        /// What failed, as `receiving`.
+        what: &'static str,
+        /// Why.
+        error: io::Error,
+    },
 }
 
 impl fmt::Display for Failure {
@@ -61,6 +68,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Panic { callback, message } => write!(formatter, "{callback} panicked: {message}"),
             Self::Accept(error) => write!(formatter, "accept failed: {error}"),
+            Self::Told { what, error } => write!(formatter, "{what} failed: {error}"),
         }
     }
 }
@@ -185,10 +193,32 @@ impl LoopHandle {
         self.0.stopping.set(true);
     }
 
-    /// Who is told of panics and failed accepts. The default is nobody.
+    /// Who is told of panics, of failed accepts, and of whatever
+    /// [`call_exception_handler`](Self::call_exception_handler) is called with. Until there is somebody,
+    /// [`default_exception_handler`](Self::default_exception_handler) is. An error of one connection is told to its own
+    /// protocol alone, by `connection_lost`.
     pub fn set_exception_handler(&self, handler: impl FnMut(&Failure) + 'static) {
         let before = self.0.exception_handler.replace(Some(Box::new(handler)));
         drop(before);
+    }
+
+    /// Tells the exception handler; the default one, of what is told while it runs.
+    pub fn call_exception_handler(&self, failure: &Failure) {
+        let Some(mut handler) = self.0.exception_handler.take() else {
+            return self.default_exception_handler(failure);
+        };
+        // A handler that panics has nobody left to tell, but the panic hook.
+        let _ = catch_unwind(AssertUnwindSafe(|| handler(failure)));
+        self.0.exception_handler.borrow_mut().get_or_insert(handler);
+    }
+
+    /// Writes a line to stderr; not of a panic, for the panic hook has spoken.
+    #[allow(clippy::unused_self, reason = "a method as in asyncio, found beside the other one")]
+    pub fn default_exception_handler(&self, failure: &Failure) {
+        if !matches!(failure, Failure::Panic { .. }) {
+            // Where nobody can be told, nobody is.
+            let _ = writeln!(io::stderr(), "{failure}");
+        }
     }
 
     /// What the loop has done so far.
@@ -202,19 +232,12 @@ impl LoopHandle {
         drop(source);
     }
 
-    pub(crate) fn report(&self, failure: &Failure) {
-        let Some(mut handler) = self.0.exception_handler.take() else { return };
-        // A handler that panics has nobody left to tell.
-        let _ = catch_unwind(AssertUnwindSafe(|| handler(failure)));
-        self.0.exception_handler.borrow_mut().get_or_insert(handler);
-    }
-
     /// Makes a call that may panic; `None` if it did.
     pub(crate) fn guard<R>(&self, callback: &'static str, call: impl FnOnce() -> R) -> Option<R> {
         match catch_unwind(AssertUnwindSafe(call)) {
             Ok(result) => Some(result),
             Err(payload) => {
-                self.report(&Failure::Panic { callback, message: panic_message(payload.as_ref()) });
+                self.call_exception_handler(&Failure::Panic { callback, message: panic_message(payload.as_ref()) });
                 None
             }
         }

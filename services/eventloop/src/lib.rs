@@ -38,7 +38,9 @@
 //! | `connect_accepted_socket` | [`LoopHandle::connect_accepted_socket`] | none |
 //! | `create_datagram_endpoint` | [`LoopHandle::create_datagram_endpoint`] | takes a bound or connected socket |
 //! | `add_reader`, `remove_reader` | the same | anything with a descriptor (`AsFd`) |
-//! | `set_exception_handler` | the same | a typed [`Failure`]; silent by default (the panic hook has already spoken) |
+//! | `set_exception_handler`, `call_exception_handler`, `default_exception_handler` | the same | a typed [`Failure`]; the default writes a line to stderr, but of panics, where the panic hook has spoken |
+//! | a transport's I/O error: `connection_lost(exc)` | the same | and nobody else hears of it; there is no debug mode |
+//! | `accept` fails for want of descriptors or memory: the handler is told, the listener rests for 1 s | the same | for 10 to 100 ms, also after other errors that concern no client |
 //! | `Protocol` | [`Protocol`] | each method gets the transport, so it need not be kept |
 //! | `pause_writing`, `resume_writing` | the same | called right after the callback that wrote too much, not inside `write` |
 //! | `eof_received` returns true | the same | the connection stays open for writing |

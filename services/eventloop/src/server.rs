@@ -189,7 +189,7 @@ impl ServerHandle {
                 Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Some(Err(error)) if is_about_the_client(&error) => {}
                 Some(Err(error)) => {
-                    self.event_loop.report(&Failure::Accept(error));
+                    self.event_loop.call_exception_handler(&Failure::Accept(error));
                     self.rest();
                     break;
                 }
@@ -225,7 +225,7 @@ impl ServerHandle {
     fn set_resting(&self, resting: bool) {
         self.state.resting.set(resting);
         if let Err(error) = self.state.update_interest(&self.event_loop.0) {
-            self.event_loop.report(&Failure::Accept(error));
+            self.event_loop.call_exception_handler(&Failure::Accept(error));
             if !resting {
                 self.rest();
             }

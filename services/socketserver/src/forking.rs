@@ -109,15 +109,19 @@ impl<S: Requests> ForkingMixIn<S> {
         }
         true
     }
+}
 
-    fn serve_in_child(&self, requests: &mut S, request: S::Request, work: &Work<S::Request>) -> ! {
-        let done = catch_unwind(AssertUnwindSafe(|| {
-            requests.close_in_child();
-            (self.in_child)();
-            work.run(request)
-        }));
-        // SAFETY: _exit ends the process at once: nothing of the parent's is torn down in the child.
-        unsafe { libc::_exit(i32::from(!matches!(done, Ok(true)))) }
+/// Forks a process that does `work` and ends: with 0 if that says true, otherwise, or if it panics, with 1.
+pub(crate) fn fork(work: impl FnOnce() -> bool) -> io::Result<libc::pid_t> {
+    // SAFETY: the process has one thread (see [`ForkingMixIn`]), so the child is a whole copy of it.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            let done = catch_unwind(AssertUnwindSafe(work));
+            // SAFETY: _exit ends the process at once: nothing of the parent's is torn down in the child.
+            unsafe { libc::_exit(i32::from(!matches!(done, Ok(true)))) }
+        }
+        pid => Ok(pid),
     }
 }
 
@@ -165,17 +169,21 @@ impl<S: Requests> MixIn<S> for ForkingMixIn<S> {
     fn process_request(&mut self, requests: &mut S, request: S::Request, work: &Work<S::Request>) {
         self.collect_children(requests, self.children.len() >= self.max_children);
         let ticket = requests.ticket(&request);
-        // SAFETY: the process has one thread (see the type), so the child is a whole copy of it.
-        match unsafe { libc::fork() } {
-            -1 => {
-                let error = io::Error::last_os_error();
-                requests.refuse_request(request);
-                work.failed(&Failure::Spawn(error));
-            }
-            0 => self.serve_in_child(requests, request, work),
-            pid => {
+        // The child takes its copy of the request; ours is still here then.
+        let mut request = Some(request);
+        let forked = requests.fork(|| {
+            (self.in_child)();
+            request.take().is_some_and(|request| work.run(request))
+        });
+        let Some(request) = request else { return };
+        match forked {
+            Ok(pid) => {
                 self.children.push((pid, ticket));
                 requests.close_request(request);
+            }
+            Err(error) => {
+                requests.refuse_request(request);
+                work.failed(&Failure::Spawn(error));
             }
         }
     }

@@ -51,11 +51,12 @@
 //! | `handle_error()` | [`Server::on_handle_error`] | gets a [`Failure`]; also told of panics and of failed spawns; silent by default |
 //! | `get_request()`, `close_request()` | [`Requests`] | a trait, since the kinds of request have types |
 //! | `process_request()`, `finish_request()` | [`MixIn::process_request`], [`Work::run`] | the same |
+//! | an override of `process_request()` | [`Requests::start_thread`], [`Requests::fork`] | of the call alone that makes the thread or process |
 //! | `server_close()` | [`Server::server_close`] | the same: the listener first, then threads or children |
 //! | `request_queue_size`, `allow_reuse_address` | [`Listening`] | 128 and on, not 5 and off: a queue of 5 refuses clients whom the server could serve |
 //! | `max_packet_size` | [`DatagramRequests::max_packet_size`] | the same |
 //! | `daemon_threads`, `block_on_close` | [`ThreadingMixIn`], [`ForkingMixIn`] | fields |
-//! | `max_children`, `collect_children()` | [`ForkingMixIn`] | tells how each child ended and what it cost; the process must have one thread |
+//! | `max_children`, `collect_children()` | [`ForkingMixIn`] | collects before it takes a request, not after; tells how each child ended and what it cost; the process must have one thread |
 //! | – | [`ForkingMixIn::in_child`] | is called in each child; the listener is closed there |
 //!
 //! A server that could not get a thread or a process for a request (EAGAIN) closes that request, tells `handle_error`, and goes

@@ -8,7 +8,7 @@ pub trait MixIn<S: Requests> {
     /// Has a request handled, now or elsewhere. Where there is no room for it, it goes to `refuse_request`.
     fn process_request(&mut self, requests: &mut S, request: S::Request, work: &Work<S::Request>);
 
-    /// Is called once a turn, and after every request.
+    /// Is called once a turn: in `serve_forever` before a request is taken, so that it is known by then who has ended.
     fn service_actions(&mut self, _requests: &mut S) {}
 
     /// How many requests are being handled elsewhere.

@@ -3,10 +3,13 @@
 use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockAddr, Socket};
+
+use crate::forking::fork;
 
 /// A source of requests: what Python's `get_request`, `close_request` and the selector are.
 pub trait Requests {
@@ -40,8 +43,23 @@ pub trait Requests {
         drop(ticket);
     }
 
+    /// Has a thread started that will handle a request (a part of Python's `process_request`): calls `start`, and may do
+    /// something before and after it.
+    fn start_thread(&mut self, start: impl FnOnce() -> io::Result<JoinHandle<()>>) -> io::Result<JoinHandle<()>> {
+        start()
+    }
+
+    /// Makes a process that does `work`, which says whether it went well, and ends then; gives its number. The process does
+    /// [`close_in_child`](Self::close_in_child) first.
+    fn fork(&mut self, work: impl FnOnce() -> bool) -> io::Result<libc::pid_t> {
+        fork(|| {
+            self.close_in_child();
+            work()
+        })
+    }
+
     /// In the child: closes what a handler must not keep open.
-    fn close_in_child(&mut self);
+    fn close_in_child(&mut self) {}
 
     /// The server is closed: takes no more requests. Handlers may still be at work in threads and processes.
     fn server_close(&mut self) {}

@@ -138,20 +138,23 @@ impl<S: Requests, M: MixIn<S>> Server<S, M> {
     /// Handles requests until it is told to stop, looking for that every `poll_interval`; then closes the server.
     ///
     /// # Errors
-    /// If nobody can be waited for.
+    /// If nobody can be waited for. Threads and processes that are at work are not waited for then: as after an exception in
+    /// Python, whether there is time for that is for the caller to say.
     pub fn serve_forever(mut self, poll_interval: Duration) -> io::Result<()> {
-        let served = self.serve_until_told(poll_interval);
+        self.serve_until_told(poll_interval)?;
         self.server_close();
-        served
+        Ok(())
     }
 
     fn serve_until_told(&mut self, poll_interval: Duration) -> io::Result<()> {
         while !self.is_told() && (self.service_actions)(&mut self.requests) {
+            let somebody_waits = self.requests.wait(poll_interval)?;
+            // Who has ended while it waited must not keep a newcomer out.
+            self.mix_in.service_actions(&mut self.requests);
             // Told while it waited: it takes nobody any more.
-            if self.requests.wait(poll_interval)? && !self.is_told() {
+            if somebody_waits && !self.is_told() {
                 self.handle_request_now();
             }
-            self.mix_in.service_actions(&mut self.requests);
         }
         Ok(())
     }

@@ -222,8 +222,6 @@ impl Requests for DatagramRequests {
         Ok(Some(DatagramRequest { data, socket: self.socket.clone(), client_address }))
     }
 
+    // The child closes nothing: a handler answers by this very socket.
     fn ticket(&self, _: &DatagramRequest) {}
-
-    // A handler answers by this very socket.
-    fn close_in_child(&mut self) {}
 }

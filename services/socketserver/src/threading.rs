@@ -35,7 +35,8 @@ impl<S: Requests> MixIn<S> for ThreadingMixIn {
                 threads_work.run(request);
             }
         };
-        match Builder::new().name("request".into()).stack_size(self.stack_size).spawn(handle_it) {
+        let builder = Builder::new().name("request".into()).stack_size(self.stack_size);
+        match requests.start_thread(|| builder.spawn(handle_it)) {
             Ok(thread) => {
                 self.threads.push(thread);
                 // The thread waits for it.

@@ -197,8 +197,6 @@ impl Requests for Interrupted {
     }
 
     fn ticket(&self, (): &()) {}
-
-    fn close_in_child(&mut self) {}
 }
 
 #[test]
@@ -349,8 +347,6 @@ impl Requests for Listed {
     fn ticket(&self, _: &u32) -> Option<usize> {
         None
     }
-
-    fn close_in_child(&mut self) {}
 }
 
 #[test]
@@ -372,4 +368,47 @@ fn anything_can_be_a_source_and_one_that_fails_is_told_of() {
     // One without requests needs no process, and so does no harm here.
     let server = Server::with_function(Listed(VecDeque::new()), |_| Ok(())).with(ForkingMixIn::new(3));
     server.on_service_actions(Listed::goes_on).serve_forever(INTERVAL).unwrap();
+}
+
+/// A source that has one thread made, and no other.
+struct Stingy(Listed, usize);
+
+impl Requests for Stingy {
+    type Request = u32;
+    type Ticket = Option<usize>;
+
+    fn wait(&self, time: Duration) -> io::Result<bool> {
+        self.0.wait(time)
+    }
+
+    fn get_request(&mut self) -> io::Result<Option<u32>> {
+        self.0.get_request()
+    }
+
+    fn ticket(&self, request: &u32) -> Option<usize> {
+        self.0.ticket(request)
+    }
+
+    fn start_thread(
+        &mut self,
+        start: impl FnOnce() -> io::Result<thread::JoinHandle<()>>,
+    ) -> io::Result<thread::JoinHandle<()>> {
+        self.1 += 1;
+        if self.1 == 1 { start() } else { Err(io::Error::other("one was enough")) }
+    }
+}
+
+#[test]
+fn a_source_may_have_its_threads_made_in_its_own_way() {
+    let sum = Arc::new(AtomicUsize::new(0));
+    let (add, (report, failures)) = (sum.clone(), channel());
+    let server = Server::with_function(Stingy(Listed([Ok(1), Ok(2)].into()), 0), move |number| {
+        add.fetch_add(number as usize, Ordering::Relaxed);
+        Ok(())
+    });
+    let server = server.with(ThreadingMixIn::default()).on_service_actions(|requests| requests.0.goes_on());
+    server.on_handle_error(move |failure| report.send(failure.to_string()).unwrap()).serve_forever(INTERVAL).unwrap();
+    assert_eq!(sum.load(Ordering::Relaxed), 1);
+    let told: Vec<_> = failures.try_iter().collect();
+    assert!(matches!(&told[..], [why] if why.ends_with("one was enough")), "{told:?}");
 }

@@ -239,9 +239,12 @@ fn metrics_are_well_formed() {
 
 #[test]
 fn what_is_made_for_a_client_goes_by_its_kind() {
-    for (name, kind, other) in
-        [("fork_per_connection", "process", "thread"), ("thread_per_connection", "thread", "process")]
-    {
+    for (name, kind, other) in [
+        ("fork_per_connection", "process", "thread"),
+        ("socketserver_forking", "process", "thread"),
+        ("thread_per_connection", "thread", "process"),
+        ("socketserver_threading", "thread", "process"),
+    ] {
         let server = Server::start_on(name, &["tcp"], &[]);
         Stream::connect(&server, "tcp").ask(Q, A);
         let made =

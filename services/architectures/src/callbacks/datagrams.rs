@@ -7,12 +7,13 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use chassis::{DatagramSocket, Letter, Site, Wants};
-use eventloop::{DatagramProtocol, DatagramTransport, EventLoop, SockAddr};
+use eventloop::{DatagramProtocol, DatagramTransport, EventLoop, Failure, SockAddr};
 
-use super::take_turn;
+use super::turns::{take_turn, watch_for_failures};
 
 pub(super) fn answer_datagrams(site: Site<DatagramSocket>) -> io::Result<()> {
     let mut event_loop = EventLoop::with_read_buffer(site.datagram_room())?;
+    let failed = watch_for_failures(&event_loop);
     let socket = site.as_fd().try_clone_to_owned()?;
     let (site, owed) = (Rc::new(RefCell::new(site)), Rc::new(Cell::new(0)));
     let clerk = Clerk { site: Rc::clone(&site), owed: Rc::clone(&owed) };
@@ -23,7 +24,7 @@ pub(super) fn answer_datagrams(site: Site<DatagramSocket>) -> io::Result<()> {
         } else {
             transport.pause_reading();
         }
-        take_turn(&mut event_loop, &site)?;
+        take_turn(&mut event_loop, &site, &failed)?;
     }
     Ok(())
 }
@@ -48,8 +49,13 @@ impl DatagramProtocol for Clerk {
         });
     }
 
-    fn error_received(&mut self, _transport: &DatagramTransport, _error: io::Error) {
-        self.site.borrow().bounced();
+    fn error_received(&mut self, transport: &DatagramTransport, error: io::Error) {
+        match error.kind() {
+            // The answer to an earlier datagram found nobody (ICMP).
+            io::ErrorKind::ConnectionRefused => self.site.borrow().bounced(),
+            io::ErrorKind::Interrupted => {}
+            _ => transport.event_loop().call_exception_handler(&Failure::Told { what: "receiving", error }),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::load::{Layers, check_live, load};
+use super::room::Room;
 use super::table::{self, KEYS, Kind};
 use super::{Source, Start};
 use crate::page::{LiveValue, Page};
@@ -127,7 +128,7 @@ fn check(architecture: &Architecture, page: &Page, start: &Start, changes: &Chan
         .into_iter()
         .map(|which| changes.iter().copied().find(|(changed, ..)| *changed == which).unwrap_or_else(|| present(which)))
         .collect();
-    check_live(architecture, &after, start.lab).map_err(|wrong| Refusal {
+    check_live(architecture, Room::here(), &after, start.lab).map_err(|wrong| Refusal {
         kind: Refused::Invalid,
         errors: vec![(format!("/{}", wrong.which.key()), wrong.why.to_string())],
     })

@@ -78,16 +78,17 @@ fn environment() -> Variables {
 
 pub(super) fn load_with(architecture: &Architecture, flags: &Flags, variables: &Variables) -> Result<Start> {
     let standard_otlp = variables.get(STANDARD_OTLP).cloned().unwrap_or_default();
-    let mut layers = defaults(architecture, standard_otlp);
+    let room = Room::here();
+    let mut layers = defaults(architecture, room, standard_otlp);
     if let Some(file) = &flags.config {
         overlay(&mut layers, read_file(file)?, Source::File)?;
     }
     overlay(&mut layers, read_environment(variables)?, Source::Environment)?;
     overlay(&mut layers, read_flags(flags)?, Source::Flag)?;
-    build(architecture, Origin { flags: flags.clone(), layers })
+    build(architecture, room, Origin { flags: flags.clone(), layers })
 }
 
-fn defaults(architecture: &Architecture, otlp_endpoint: String) -> Layers {
+fn defaults(architecture: &Architecture, room: Room, otlp_endpoint: String) -> Layers {
     let per_worker = architecture.capacity == Capacity::PerWorker;
     let patience = |others: &str| if per_worker { "2s".to_owned() } else { others.to_owned() };
     let workers = match architecture.workers {
@@ -96,7 +97,7 @@ fn defaults(architecture: &Architecture, otlp_endpoint: String) -> Layers {
     };
     let connections = architecture.capacity.connections().map_or(4096, |number| number as u64);
     // The other layers would say so; a default only does what can be done.
-    let most = Room::here().connections(architecture.capacity).map_or(u64::MAX, |bound| bound.most);
+    let most = room.connections(architecture.capacity).map_or(u64::MAX, |bound| bound.most);
     let connections = connections.min(most);
     let one = |name: &'static str, value: String| (name, (vec![value], Source::Default));
     let none = |name: &'static str| (name, (Vec::new(), Source::Default));
@@ -221,7 +222,7 @@ fn texts_of(kind: Kind, value: Value) -> Option<Vec<String>> {
     }
 }
 
-fn build(architecture: &Architecture, origin: Origin) -> Result<Start> {
+fn build(architecture: &Architecture, room: Room, origin: Origin) -> Result<Start> {
     let layers = &origin.layers;
     let source = |name: &str| layers.get(name).map_or(Source::Default, |(_, source)| *source);
     let text = |name: &str| layers.get(name).and_then(|(texts, _)| texts.first()).cloned().unwrap_or_default();
@@ -251,7 +252,7 @@ fn build(architecture: &Architecture, origin: Origin) -> Result<Start> {
         live,
         config_file: None,
     };
-    check_live(architecture, &start.live, start.lab).map_err(|wrong| blame(wrong.which.key())(wrong.why))?;
+    check_live(architecture, room, &start.live, start.lab).map_err(|wrong| blame(wrong.which.key())(wrong.why))?;
     Ok(Start { config_file: Some(origin), ..start })
 }
 
@@ -264,14 +265,15 @@ pub(super) struct Wrong {
 /// What holds between settings, and between them, the architecture and the container.
 pub(super) fn check_live(
     architecture: &Architecture,
+    room: Room,
     live: &[(LiveValue, u64, Source)],
     lab: bool,
 ) -> std::result::Result<(), Wrong> {
     for &(which, value, _) in live {
         let why = match which {
-            LiveValue::Workers => check_workers(architecture, value),
+            LiveValue::Workers => check_workers(architecture, room, value),
             LiveValue::MaxConnections => {
-                check_bound(which, value, architecture, Room::here().connections(architecture.capacity))
+                check_bound(which, value, architecture, room.connections(architecture.capacity))
             }
             LiveValue::AnswerDelay if value > 0 && !lab => {
                 fail("`answer_delay` above 0ms needs `lab = true`: it is an experiment")
@@ -283,7 +285,7 @@ pub(super) fn check_live(
     Ok(())
 }
 
-fn check_workers(architecture: &Architecture, workers: u64) -> Result<()> {
+fn check_workers(architecture: &Architecture, room: Room, workers: u64) -> Result<()> {
     if let Workers::Ignored(why) = architecture.workers {
         return if workers == 1 {
             Ok(())
@@ -291,7 +293,7 @@ fn check_workers(architecture: &Architecture, workers: u64) -> Result<()> {
             fail(format!("`workers` = {workers} means nothing to {}: {why}", architecture.name))
         };
     }
-    check_bound(LiveValue::Workers, workers, architecture, Room::here().workers())
+    check_bound(LiveValue::Workers, workers, architecture, room.workers())
 }
 
 fn check_bound(which: LiveValue, value: u64, architecture: &Architecture, bound: Option<Bound>) -> Result<()> {

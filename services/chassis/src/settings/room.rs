@@ -33,7 +33,7 @@ pub(super) struct Bound {
 }
 
 impl Room {
-    /// That of this process.
+    /// That of this process, read anew: some ten small files.
     pub fn here() -> Self {
         let group = cgroup::read(Path::new("/"), "self");
         let limit = |limit: u64| Some(limit).filter(|&limit| limit > 0);
