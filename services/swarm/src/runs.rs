@@ -3,6 +3,7 @@
 //! A run does not change the plan: while it is on, it loads its targets instead of the plan, and nobody is in the spotlight.
 //! Afterwards the plan holds as it does then.
 
+mod command;
 mod document;
 mod record;
 
@@ -76,6 +77,24 @@ impl State {
     }
 }
 
+/// What is to be run.
+pub(crate) struct Wanted {
+    scenario: Scenario,
+    /// Places of its targets.
+    places: Vec<usize>,
+    /// The command line that does the same.
+    command: String,
+}
+
+impl Wanted {
+    /// A scenario on the targets at these places, for a swarm that knows these scenarios.
+    pub fn new(scenario: Scenario, places: Vec<usize>, targets: &[Target], known: &[Scenario]) -> Self {
+        let names: Vec<&str> = places.iter().map(|&at| targets[at].name.as_str()).collect();
+        let command = command::again(&scenario, &names, known);
+        Self { scenario, places, command }
+    }
+}
+
 /// A scenario on some targets.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -88,6 +107,8 @@ pub(crate) struct Run {
     began: Instant,
     /// In seconds since the Unix epoch.
     pub started: f64,
+    /// The command line that does it again.
+    command: String,
     state: Mutex<State>,
     record: Record,
     /// What was seen, once the books are closed.
@@ -113,7 +134,8 @@ impl Results {
 }
 
 impl Run {
-    fn new(id: u64, scenario: Scenario, places: Vec<usize>, workers: usize) -> Self {
+    fn new(id: u64, wanted: Wanted, workers: usize) -> Self {
+        let Wanted { scenario, places, command } = wanted;
         let tallies: Vec<Tally> = places.iter().map(|_| Tally::new(workers)).collect();
         let began = Instant::now();
         Self {
@@ -123,6 +145,7 @@ impl Run {
             tallies,
             places,
             began,
+            command,
             started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
             state: Mutex::new(State::Running),
             results: Mutex::new(None),
@@ -271,13 +294,13 @@ impl Runs {
     }
 
     /// Begins a run that so many workers share, or gives the one whose end must come before.
-    pub fn begin(&self, scenario: Scenario, places: Vec<usize>, workers: usize) -> Result<Arc<Run>, Arc<Run>> {
+    pub fn begin(&self, wanted: Wanted, workers: usize) -> Result<Arc<Run>, Arc<Run>> {
         let mut kept = self.kept();
         if let Some(last) = kept.runs.back().filter(|run| !matches!(run.state(), State::Ended(..))) {
             return Err(last.clone());
         }
         kept.made += 1;
-        let run = Arc::new(Run::new(kept.made, scenario, places, workers));
+        let run = Arc::new(Run::new(kept.made, wanted, workers));
         if kept.runs.len() == REMEMBERED {
             kept.runs.pop_front();
         }

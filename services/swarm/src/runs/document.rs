@@ -78,7 +78,7 @@ impl Known<'_> {
         let began = UNIX_EPOCH + Duration::from_secs_f64(self.run.started);
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         report::Run {
-            command: self.command(),
+            command: self.run.command.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             seed: self.run.scenario.clients.seed,
             began: humantime::format_rfc3339_seconds(began).to_string(),
@@ -87,21 +87,6 @@ impl Known<'_> {
             machine: machine::describe(cores, false, None, &self.run.record.weather()),
             label: String::new(),
         }
-    }
-
-    /// The command line that runs it anew.
-    fn command(&self) -> String {
-        let scenario = &self.run.scenario;
-        let targets: Vec<&str> = self.seen.iter().map(|seen| seen.target.as_str()).collect();
-        let rate =
-            if scenario.clients.stages.is_empty() { format!(" --rate {}", scenario.rate) } else { String::new() };
-        format!(
-            "zenlab runs start {} --targets {}{rate} --duration {}s --seed {} --follow",
-            scenario.name,
-            targets.join(","),
-            scenario.seconds(),
-            scenario.clients.seed
-        )
     }
 
     fn validity(&self) -> Validity {
