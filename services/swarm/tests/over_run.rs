@@ -8,7 +8,8 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{answer_by, answer_right, light, start, tcp, wait_for};
+use serde_json::json;
+use support::{answer_by, answer_right, change, light, start, tcp, wait_for};
 use swarm::{Kind, Service};
 
 /// A server whose first answer takes its time.
@@ -63,6 +64,40 @@ fn catching_up_is_no_faster_than_twice_the_rate_where_that_is_capped() {
     // One connection asks one thing at a time, so the server sees the pace; what is delayed may come together.
     let took = asked[100].duration_since(asked[0]).as_secs_f64();
     assert!(took >= 100.0 / 400.0 - 0.06, "a hundred came in {took} s");
+}
+
+/// Three who come at once, of whom one is asked; catching up with the others at twice this rate would take minutes.
+fn held_back(change: impl FnOnce(&mut swarm::Plan)) -> Service {
+    start(tcp(answer_right), |plan| {
+        light(plan, Kind::Steady, 0.001, 4);
+        let clients = &mut plan.spotlight.clients;
+        (clients.arrivals, clients.burst, clients.over_run) = (swarm::Arrivals::Burst, 3, swarm::OverRun::Cap);
+        change(plan);
+    })
+}
+
+#[test]
+fn catching_up_follows_the_rate_that_there_is() {
+    let service = held_back(|_| ());
+    let held = wait_for(&service, "an answer", |ledger| ledger.ok() == 1);
+    assert_eq!(held.ledger.waiting, 2, "{held:?}");
+    change(&service, &json!({"spotlight": {"rate": 200}}));
+    wait_for(&service, "answers at the rate that was changed", |ledger| ledger.ok() >= 20);
+    assert!(service.stop().is_balanced());
+
+    let service = held_back(|plan| plan.spotlight.clients.stages = "1s@0.001,1h@200".into());
+    wait_for(&service, "answers at the rate that changes by itself", |ledger| ledger.ok() >= 20);
+    assert!(service.stop().is_balanced());
+}
+
+#[test]
+fn who_waits_is_asked_slowly_where_the_rate_has_come_to_nothing() {
+    let service = held_back(|_| ());
+    wait_for(&service, "an answer", |ledger| ledger.ok() == 1);
+    change(&service, &json!({"spotlight": {"rate": 0}}));
+    let asked = wait_for(&service, "the others' answers", |ledger| ledger.ok() == 3);
+    assert_eq!((asked.ledger.planned, asked.ledger.waiting), (3, 0), "{asked:?}");
+    assert!(service.stop().is_balanced());
 }
 
 #[test]

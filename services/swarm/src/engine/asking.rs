@@ -120,7 +120,7 @@ impl Engine {
                 break;
             }
             self.lanes[lane].waiting.pop_front();
-            self.lanes[lane].pace(now);
+            self.lanes[lane].has_asked(now);
             let questions = self.at_once(lane) as u64;
             let lag = now.saturating_duration_since(due);
             self.business.has_asked(lag);
