@@ -31,6 +31,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
+use zen::Transport;
 
 use crate::client::{Client, Next};
 use crate::dealing::InHand;
@@ -172,16 +173,16 @@ impl Engine {
 
     /// Writes down what is asked for now: by this worker's lanes of each endpoint, and by all that it has.
     fn tell_rates(&self, now: Instant) {
-        for (at, target) in self.shared.targets.iter().enumerate() {
-            for transport in target.endpoints.iter().map(|endpoint| endpoint.transport) {
-                let of_this =
-                    |lane: &&Lane| !lane.over && (lane.load.target, lane.load.endpoint.transport) == (at, transport);
-                let rate = self.lanes.iter().filter(of_this).map(|lane| lane.rate(now)).sum();
-                self.shared.tally(at, transport).of(self.worker).rate = rate;
+        let mut rates = vec![[0.0; Transport::ALL.len()]; self.shared.targets.len()];
+        for lane in self.lanes.iter().filter(|lane| !lane.over) {
+            rates[lane.load.target][lane.load.endpoint.transport as usize] += lane.rate(now);
+        }
+        for (at, (target, rates)) in self.shared.targets.iter().zip(&rates).enumerate() {
+            for endpoint in &target.endpoints {
+                self.shared.tally(at, endpoint.transport).of(self.worker).rate = rates[endpoint.transport as usize];
             }
         }
-        let lanes = self.lanes.iter().filter(|lane| !lane.over);
-        self.shared.health_of(self.worker).target_rate = lanes.map(|lane| lane.rate(now)).sum();
+        self.shared.health_of(self.worker).target_rate = rates.iter().flatten().sum();
     }
 
     /// Takes the place of a lane that nobody misses, so that there are never more than the plan has had at once.
