@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{answer_by, answer_right, change, light, start, tcp, wait_for};
+use support::{answer_by, answer_right, ask, change, light, start, tcp, wait_for};
 use swarm::{Kind, Service};
 
 /// A server whose first answer takes its time.
@@ -97,6 +97,23 @@ fn who_waits_is_asked_slowly_where_the_rate_has_come_to_nothing() {
     change(&service, &json!({"spotlight": {"rate": 0}}));
     let asked = wait_for(&service, "the others' answers", |ledger| ledger.ok() == 3);
     assert_eq!((asked.ledger.planned, asked.ledger.waiting), (3, 0), "{asked:?}");
+    assert!(service.stop().is_balanced());
+}
+
+#[test]
+fn who_waits_when_a_pause_begins_is_not_asked_after_it() {
+    // It answers far less than it is asked.
+    let slow = |client: TcpStream| {
+        answer_by(client, |_, right| {
+            thread::sleep(Duration::from_millis(50));
+            Some(right.into())
+        });
+    };
+    let service = start(tcp(slow), |plan| light(plan, Kind::Steady, 200.0, 1));
+    wait_for(&service, "a queue", |ledger| ledger.waiting >= 20);
+    assert_eq!(ask(&service, "POST", "/api/v1/pause", &[], "").status, 200);
+    let at_rest = wait_for(&service, "rest", |ledger| ledger.waiting + ledger.in_flight == 0);
+    assert!(at_rest.ledger.unsent >= 20, "a pause is nothing that a server could be blamed for: {at_rest:?}");
     assert!(service.stop().is_balanced());
 }
 

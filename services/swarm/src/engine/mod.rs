@@ -129,9 +129,12 @@ impl Engine {
     fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         let now = Instant::now();
         let is_paused = self.shared.is_paused();
-        if self.was_paused && !is_paused {
+        match (self.was_paused, is_paused) {
+            // Who waits would be asked after the pause, as late as if a server were to blame for it.
+            (false, true) => (0..self.lanes.len()).for_each(|lane| self.give_up_waiting(lane)),
             // What would have been asked during the pause is not asked now.
-            self.lanes.iter_mut().for_each(|lane| lane.schedule.skip_to(now));
+            (true, false) => self.lanes.iter_mut().for_each(|lane| lane.schedule.skip_to(now)),
+            _ => {}
         }
         self.was_paused = is_paused;
         self.follow_plan(now, is_paused)?;
@@ -202,7 +205,7 @@ impl Engine {
         }
     }
 
-    /// What waits in a lane that is over will not be asked.
+    /// What waits in a lane that is over, or that pauses, will not be asked.
     fn give_up_waiting(&mut self, lane: usize) {
         let waiting = std::mem::take(&mut self.lanes[lane].waiting).len() * self.lanes[lane].questions();
         self.give_up(lane, waiting as u64);
