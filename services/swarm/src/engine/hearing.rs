@@ -7,7 +7,6 @@ use rustix::event::epoll::EventFlags;
 
 use super::{Engine, SLOW_BYTES};
 use crate::client::{Came, Client, Heard, Next, Phase, Question, outcome_of};
-use crate::plan::Source;
 use crate::population::{Reading, Way};
 use crate::spans::SpanRecord;
 use crate::tally::Outcome;
@@ -146,17 +145,17 @@ impl Engine {
     fn settle(&self, lane: usize, question: Question, now: Instant) {
         let load = &self.lanes[lane].load;
         let manner = load.kind.manner();
-        let (has_schedule, has_window) = (load.kind.has_rate(), !matches!(load.source, Source::Steady));
+        let has_schedule = load.kind.has_rate();
         let response = now.saturating_duration_since(question.planned);
         let service = now.saturating_duration_since(question.sent.unwrap_or(question.planned));
         self.shared.kinds.ended(load.kind, Outcome::Ok);
-        self.book(lane, |seen| {
+        self.book_in_window(lane, |seen, is_own| {
             seen.ledger.in_flight -= 1;
             seen.ledger.outcomes[Outcome::Ok as usize] += 1;
             if manner.reading == Reading::AtOnce {
                 seen.service.record(service);
             }
-            let mut window = seen.window.as_mut().filter(|_| has_window);
+            let mut window = seen.window.as_mut().filter(|_| is_own);
             if let Some(window) = &mut window {
                 window.right += 1;
             }
@@ -183,13 +182,11 @@ impl Engine {
 
     /// Questions of the spotlight or of a run that got no right answer, for whatever reason.
     pub(super) fn fail_in_window(&self, lane: usize, questions: u64) {
-        if !matches!(self.lanes[lane].load.source, Source::Steady) {
-            self.book(lane, |seen| {
-                if let Some(window) = &mut seen.window {
-                    window.failed += questions;
-                }
-            });
-        }
+        self.book_in_window(lane, |seen, is_own| {
+            if let Some(window) = seen.window.as_mut().filter(|_| is_own) {
+                window.failed += questions;
+            }
+        });
     }
 
     /// What can no longer be asked.

@@ -35,6 +35,7 @@ use zen::Transport;
 
 use crate::client::{Client, Next};
 use crate::dealing::InHand;
+use crate::plan::Source;
 use crate::service::Shared;
 use crate::tally::Seen;
 use business::Business;
@@ -213,10 +214,17 @@ impl Engine {
 
     /// Writes into this worker's books of a lane: those of its endpoint, and those of its run if it is a run's.
     fn book(&self, lane: usize, note: impl Fn(&mut Seen)) {
+        self.book_in_window(lane, |seen, _| note(seen));
+    }
+
+    /// The same, and tells whether the window of these books is that of the lane: an endpoint's is the spotlight's, and what
+    /// comes of a run that is over does not belong into it.
+    fn book_in_window(&self, lane: usize, note: impl Fn(&mut Seen, bool)) {
         let load = &self.lanes[lane].load;
-        note(&mut self.shared.tally(load.target, load.endpoint.transport).of(self.worker));
-        if let crate::plan::Source::Run(run) = &load.source {
-            note(&mut run.tally(load.target).of(self.worker));
+        let is_lit = matches!(load.source, Source::Spotlight);
+        note(&mut self.shared.tally(load.target, load.endpoint.transport).of(self.worker), is_lit);
+        if let Source::Run(run) = &load.source {
+            note(&mut run.tally(load.target).of(self.worker), true);
         }
     }
 
