@@ -27,6 +27,9 @@ const REMEMBERED: usize = 32;
 /// How long after its end a run waits for what is still on its way, beyond the time that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The most that a run waits for clients that take their time by themselves.
+const MOST_OWN_TIME: Duration = Duration::from_mins(1);
+
 /// The engine has seen the end by then: it looks at least every 50 ms.
 const SETTLING: Duration = Duration::from_millis(200);
 
@@ -246,12 +249,18 @@ impl Run {
         is_running
     }
 
+    /// How long a question takes at most by the doing of who asks it.
+    fn own_time(self: &Arc<Self>, targets: &[Target]) -> Duration {
+        let times = self.loads(targets).into_iter().map(|load| load.own_time(targets[load.target].dialogue));
+        times.max().unwrap_or_default().min(MOST_OWN_TIME)
+    }
+
     /// Closes the books once nothing is on its way any more.
-    fn settle(&self, targets: &[Target], answers_take: Duration) {
+    fn settle(self: &Arc<Self>, targets: &[Target], answers_take: Duration) {
         let State::Settling(since, why) = self.state() else { return };
         let books = self.books();
         let is_at_rest = books.in_flight == 0 && books.waiting == 0 && since.elapsed() > SETTLING;
-        if is_at_rest || since.elapsed() > answers_take + PATIENCE {
+        if is_at_rest || since.elapsed() > answers_take + self.own_time(targets) + PATIENCE {
             self.close(targets, why);
             *self.lock() = State::Ended(since, why);
         }
@@ -318,8 +327,10 @@ impl Runs {
     /// Ends the run whose time is over, and closes the books of the one that has ended; whether loads have changed.
     pub fn look(&self, targets: &[Target], answers_take: Duration, condition: Condition) -> bool {
         let Some(run) = self.kept().runs.back().cloned() else { return false };
-        if !matches!(run.state(), State::Ended(..)) {
-            run.record.look(&run.tallies, run.began, condition);
+        match run.state() {
+            State::Running => run.record.look(&run.tallies, run.began, Some(condition)),
+            State::Settling(..) => run.record.look(&run.tallies, run.began, None),
+            State::Ended(..) => {}
         }
         run.settle(targets, answers_take);
         let is_over = run.state() == State::Running && run.elapsed().as_secs_f64() >= run.scenario.seconds();

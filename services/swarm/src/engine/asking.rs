@@ -219,7 +219,7 @@ impl Engine {
             }
         };
         let text = if dialogue == Dialogue::Echo { text.echoed() } else { text };
-        client.push(text, due, now + self.timeout + lane.own_time(dialogue));
+        client.push(text, due, now + self.timeout + lane.load.own_time(dialogue));
     }
 
     /// Puts a client among the free ones if it may be asked for more.

@@ -5,9 +5,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::epoll::EventFlags;
 
-use super::{Engine, SLOW_BYTES};
+use super::Engine;
 use crate::client::{Came, Client, Heard, Next, Phase, Question, outcome_of};
-use crate::population::{Reading, Way};
+use crate::population::{Reading, SLOW_BYTES, Way};
 use crate::spans::SpanRecord;
 use crate::tally::Outcome;
 

@@ -3,10 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use zen::Dialogue;
-
 use crate::plan::{Load, OverRun};
-use crate::population::{Kind, Manner};
+use crate::population::Manner;
 use crate::schedule::{Arrivals, Profile, Rate, Schedule};
 
 /// Between two attempts to open a connection that is kept, after a failure: doubling up to the second.
@@ -115,20 +113,6 @@ impl Lane {
     pub fn rate(&self, now: Instant) -> f64 {
         self.schedule.rate(now) * self.questions() as f64
     }
-
-    /// How long a question takes by the client's own doing: no server is to be blamed for that.
-    pub fn own_time(&self, dialogue: Dialogue) -> Duration {
-        let longest = match dialogue {
-            Dialogue::Zen => LONGEST_ANSWER,
-            Dialogue::Echo => LONGEST_QUESTION,
-        };
-        let steps = match self.load.kind {
-            Kind::Trickler => LONGEST_QUESTION,
-            Kind::SlowReader => self.questions() * longest / super::SLOW_BYTES + 1,
-            _ => 0,
-        };
-        self.load.habits.interval * steps as u32
-    }
 }
 
 /// When the next of those who wait may be asked: once so many could have been asked at the capped rate, as it is until then,
@@ -158,10 +142,6 @@ impl Pace {
         self.gap.next().unwrap_or(self.asked + STANDSTILL)
     }
 }
-
-/// In bytes, of those in [`zen::QUESTIONS`].
-const LONGEST_QUESTION: usize = 25;
-const LONGEST_ANSWER: usize = 9;
 
 /// Every lane has chances of its own, the same each time.
 fn profile(load: &Load) -> Profile {

@@ -49,9 +49,6 @@ const TICK: Duration = Duration::from_millis(50);
 /// What stands for the timer in the epoll set, where clients have their numbers.
 const TIMER: u64 = u64::MAX;
 
-/// What a slow reader reads at once, in bytes.
-const SLOW_BYTES: usize = 8;
-
 /// Starts a thread for each worker.
 pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
     let start = |worker| {

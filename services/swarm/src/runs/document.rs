@@ -96,6 +96,12 @@ impl Known<'_> {
             verdict = Verdict::Unreliable;
             reasons.push(format!("The books of {} do not balance.", odd.target));
         }
+        for seen in self.seen.iter().filter(|seen| seen.ledger.in_flight + seen.ledger.waiting > 0) {
+            verdict = Verdict::Unreliable;
+            let (questions, target) = (seen.ledger.in_flight + seen.ledger.waiting, &seen.target);
+            reasons
+                .push(format!("{questions} questions to {target} were still on their way when its books were closed."));
+        }
         let saturated = self.run.record.saturated();
         if saturated > MOST_SATURATED {
             verdict = Verdict::Unreliable;
