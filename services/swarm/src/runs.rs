@@ -251,7 +251,8 @@ impl Run {
 
     /// How long a question takes at most by the doing of who asks it.
     fn own_time(self: &Arc<Self>, targets: &[Target]) -> Duration {
-        let times = self.loads(targets).into_iter().map(|load| load.own_time(targets[load.target].dialogue));
+        let time = |load: Load| load.own_time(targets[load.target].dialogue) + load.habits.think;
+        let times = self.loads(targets).into_iter().map(time);
         times.max().unwrap_or_default().min(MOST_OWN_TIME)
     }
 

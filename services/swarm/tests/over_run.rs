@@ -118,6 +118,27 @@ fn who_waits_when_a_pause_begins_is_not_asked_after_it() {
 }
 
 #[test]
+fn a_long_conversation_does_not_outlive_its_load() {
+    let begin = || {
+        let service = start(tcp(answer_right), |plan| {
+            light(plan, Kind::Churner, 100_000.0, 1);
+            plan.spotlight.clients.requests_per_connection = 1_000_000_000;
+            plan.timeout_seconds = 1.0;
+        });
+        wait_for(&service, "answers", |ledger| ledger.ok() >= 20);
+        service
+    };
+    let service = begin();
+    assert_eq!(ask(&service, "POST", "/api/v1/pause", &[], "").status, 200);
+    wait_for(&service, "rest in a pause", |ledger| ledger.waiting + ledger.in_flight == 0);
+    assert!(service.stop().is_balanced());
+    let service = begin();
+    change(&service, &json!({"spotlight": {"mode": "off"}}));
+    wait_for(&service, "rest when nobody is in the spotlight", |ledger| ledger.waiting + ledger.in_flight == 0);
+    assert!(service.stop().is_balanced());
+}
+
+#[test]
 fn the_largest_burst_is_asked_to_its_last_question() {
     // The next one would come only after a hundred seconds.
     let service = start(tcp(answer_right), |plan| {

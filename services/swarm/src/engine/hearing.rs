@@ -113,6 +113,7 @@ impl Engine {
 
     /// What a client does after an answer.
     pub(super) fn go_on(&mut self, id: usize, now: Instant) -> io::Result<()> {
+        let is_finished = self.is_finished(id, now);
         let Some(client) = &mut self.clients[id] else { return Ok(()) };
         let (lane, is_at_rest) = (client.lane, client.on_the_way.is_empty());
         if self.lanes[lane].manner().way != Way::Visit {
@@ -122,6 +123,11 @@ impl Engine {
             } else if !self.lanes[lane].over {
                 self.make_free(id, now);
             }
+            return Ok(());
+        }
+        if client.to_ask > 0 && is_finished {
+            // Nothing is on its way, so nothing has this outcome.
+            self.end_all(id, Outcome::Aborted, now);
             return Ok(());
         }
         if client.to_ask > 0 {
@@ -138,6 +144,13 @@ impl Engine {
             self.forget(id);
         }
         Ok(())
+    }
+
+    /// Whether a conversation has had time enough to come to its end since nobody is to be asked any more: one of the usual
+    /// length does, another would go on for as long as it is told to.
+    fn is_finished(&self, id: usize, now: Instant) -> bool {
+        let Some(client) = &self.clients[id] else { return true };
+        (self.was_paused || self.lanes[client.lane].over) && client.began + self.timeout <= now
     }
 
     /// Writes down a right answer. Durations of who reads slowly would tell of the reader; a client without a schedule has
