@@ -3,7 +3,7 @@
 //! - [`Guard`]: who may ask, and who may change something.
 //! - [`Problem`]: every error, as RFC 9457 asks for it.
 //! - [`metrics`]: metrics as a table, and what a scrape is made of.
-//! - [`body`]: what a request says.
+//! - [`body`], [`query`]: what a request says.
 //! - [`serve()`]: HTTP/1 with limits.
 
 pub mod audit;

@@ -2,10 +2,7 @@
 
 use std::io;
 
-use base64::prelude::{BASE64_STANDARD, Engine as _};
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
-use report::IntervalLog;
+use report::{IntervalLog, hdr};
 use zen::Transport;
 
 use crate::slot::Slot;
@@ -33,8 +30,9 @@ impl Log {
         if slot.response.is_empty() {
             return Ok(());
         }
+        let histogram = hdr::encode(&slot.response).map_err(io::Error::other)?;
         let begin = at.saturating_sub(self.began) as f64 / 1e9;
-        let interval = (begin, slot.wall.as_secs_f64(), slot.response.max(), encode(&slot.response)?);
+        let interval = (begin, slot.wall.as_secs_f64(), slot.response.max(), histogram);
         self.intervals.intervals.push(interval);
         Ok(())
     }
@@ -44,11 +42,4 @@ impl Log {
         let tag = self.intervals.tag.clone();
         std::mem::replace(&mut self.intervals, IntervalLog { tag, intervals: Vec::new() })
     }
-}
-
-/// V2, compressed, in base64: the form of the log format.
-fn encode(histogram: &Histogram<u64>) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new().serialize(histogram, &mut bytes).map_err(io::Error::other)?;
-    Ok(BASE64_STANDARD.encode(bytes))
 }

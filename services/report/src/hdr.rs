@@ -3,6 +3,12 @@
 use std::fmt::Write;
 use std::time::UNIX_EPOCH;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+use hdrhistogram::{Counter, Histogram};
+
+use crate::error::Error;
 use crate::escape;
 use crate::model::Report;
 
@@ -11,6 +17,17 @@ const NANOSECONDS_OF_MAX: f64 = 1e6;
 
 /// An interval and its tag.
 type Tagged<'all> = (&'all str, &'all (f64, f64, u64, String));
+
+/// A histogram as [`IntervalLog`](crate::IntervalLog) holds it: HdrHistogram V2, compressed, in base64.
+///
+/// # Errors
+/// If a count is too large for the format, 2^63 or more.
+pub fn encode<C: Counter>(histogram: &Histogram<C>) -> Result<String, Error> {
+    let mut bytes = Vec::new();
+    let encoded = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
+    encoded.map_err(|why| Error::new(format!("the histogram cannot be encoded: {why}")))?;
+    Ok(BASE64_STANDARD.encode(bytes))
+}
 
 /// The log of all tags, in the order of time; none if the document has no histograms.
 pub(crate) fn render(report: &Report) -> Option<String> {

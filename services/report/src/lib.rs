@@ -22,7 +22,7 @@ mod error;
 mod escape;
 mod facts;
 mod font;
-mod hdr;
+pub mod hdr;
 mod html;
 mod looks;
 mod markdown;

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+use report::hdr;
 
 /// The longest duration that quantiles tell from longer ones, in nanoseconds.
 const LONGEST: u64 = 60_000_000_000;
@@ -52,11 +50,9 @@ impl Exact {
         self.0.as_ref().map_or(0, Histogram::max)
     }
 
-    /// As interval logs hold it: HdrHistogram V2, compressed, base64.
+    /// As interval logs hold it; an empty one has its histogram too, or the log would be refused by its readers.
     pub fn encoded(&self) -> String {
-        let mut bytes = Vec::new();
-        // Writing to memory does not fail; a log without its histogram would be refused by its readers.
-        let _ = V2DeflateSerializer::new().serialize(self.0.as_ref().unwrap_or(&empty()), &mut bytes);
-        STANDARD.encode(bytes)
+        // Counts of 32 bits are never too large for it.
+        hdr::encode(self.0.as_ref().unwrap_or(&empty())).unwrap_or_default()
     }
 }

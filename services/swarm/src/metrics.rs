@@ -32,7 +32,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "zen_swarm_unsent_total",
         BOTH,
-        "Questions that could no longer be asked, because their conversation had ended.",
+        "Questions that could no longer be asked, because their conversation or their load had ended, or the swarm was paused.",
     ),
     counter("zen_swarm_dropped_total", BOTH, "Questions that were given up, because too many waited."),
     histogram(

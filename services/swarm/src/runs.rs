@@ -3,6 +3,7 @@
 //! A run does not change the plan: while it is on, it loads its targets instead of the plan, and nobody is in the spotlight.
 //! Afterwards the plan holds as it does then.
 
+mod command;
 mod document;
 mod record;
 
@@ -25,6 +26,9 @@ const REMEMBERED: usize = 32;
 
 /// How long after its end a run waits for what is still on its way, beyond the time that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The most that a run waits for clients that take their time by themselves.
+const MOST_OWN_TIME: Duration = Duration::from_mins(1);
 
 /// The engine has seen the end by then: it looks at least every 50 ms.
 const SETTLING: Duration = Duration::from_millis(200);
@@ -76,6 +80,24 @@ impl State {
     }
 }
 
+/// What is to be run.
+pub(crate) struct Wanted {
+    scenario: Scenario,
+    /// Places of its targets.
+    places: Vec<usize>,
+    /// The command line that does the same.
+    command: String,
+}
+
+impl Wanted {
+    /// A scenario on the targets at these places, for a swarm that knows these scenarios.
+    pub fn new(scenario: Scenario, places: Vec<usize>, targets: &[Target], known: &[Scenario]) -> Self {
+        let names: Vec<&str> = places.iter().map(|&at| targets[at].name.as_str()).collect();
+        let command = command::again(&scenario, &names, known);
+        Self { scenario, places, command }
+    }
+}
+
 /// A scenario on some targets.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -88,6 +110,8 @@ pub(crate) struct Run {
     began: Instant,
     /// In seconds since the Unix epoch.
     pub started: f64,
+    /// The command line that does it again.
+    command: String,
     state: Mutex<State>,
     record: Record,
     /// What was seen, once the books are closed.
@@ -113,7 +137,8 @@ impl Results {
 }
 
 impl Run {
-    fn new(id: u64, scenario: Scenario, places: Vec<usize>, workers: usize) -> Self {
+    fn new(id: u64, wanted: Wanted, workers: usize) -> Self {
+        let Wanted { scenario, places, command } = wanted;
         let tallies: Vec<Tally> = places.iter().map(|_| Tally::new(workers)).collect();
         let began = Instant::now();
         Self {
@@ -123,6 +148,7 @@ impl Run {
             tallies,
             places,
             began,
+            command,
             started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
             state: Mutex::new(State::Running),
             results: Mutex::new(None),
@@ -223,12 +249,19 @@ impl Run {
         is_running
     }
 
+    /// How long a question takes at most by the doing of who asks it.
+    fn own_time(self: &Arc<Self>, targets: &[Target]) -> Duration {
+        let time = |load: Load| load.own_time(targets[load.target].dialogue) + load.habits.think;
+        let times = self.loads(targets).into_iter().map(time);
+        times.max().unwrap_or_default().min(MOST_OWN_TIME)
+    }
+
     /// Closes the books once nothing is on its way any more.
-    fn settle(&self, targets: &[Target], answers_take: Duration) {
+    fn settle(self: &Arc<Self>, targets: &[Target], answers_take: Duration) {
         let State::Settling(since, why) = self.state() else { return };
         let books = self.books();
         let is_at_rest = books.in_flight == 0 && books.waiting == 0 && since.elapsed() > SETTLING;
-        if is_at_rest || since.elapsed() > answers_take + PATIENCE {
+        if is_at_rest || since.elapsed() > answers_take + self.own_time(targets) + PATIENCE {
             self.close(targets, why);
             *self.lock() = State::Ended(since, why);
         }
@@ -271,13 +304,13 @@ impl Runs {
     }
 
     /// Begins a run that so many workers share, or gives the one whose end must come before.
-    pub fn begin(&self, scenario: Scenario, places: Vec<usize>, workers: usize) -> Result<Arc<Run>, Arc<Run>> {
+    pub fn begin(&self, wanted: Wanted, workers: usize) -> Result<Arc<Run>, Arc<Run>> {
         let mut kept = self.kept();
         if let Some(last) = kept.runs.back().filter(|run| !matches!(run.state(), State::Ended(..))) {
             return Err(last.clone());
         }
         kept.made += 1;
-        let run = Arc::new(Run::new(kept.made, scenario, places, workers));
+        let run = Arc::new(Run::new(kept.made, wanted, workers));
         if kept.runs.len() == REMEMBERED {
             kept.runs.pop_front();
         }
@@ -295,8 +328,10 @@ impl Runs {
     /// Ends the run whose time is over, and closes the books of the one that has ended; whether loads have changed.
     pub fn look(&self, targets: &[Target], answers_take: Duration, condition: Condition) -> bool {
         let Some(run) = self.kept().runs.back().cloned() else { return false };
-        if !matches!(run.state(), State::Ended(..)) {
-            run.record.look(&run.tallies, run.began, condition);
+        match run.state() {
+            State::Running => run.record.look(&run.tallies, run.began, Some(condition)),
+            State::Settling(..) => run.record.look(&run.tallies, run.began, None),
+            State::Ended(..) => {}
         }
         run.settle(targets, answers_take);
         let is_over = run.state() == State::Running && run.elapsed().as_secs_f64() >= run.scenario.seconds();

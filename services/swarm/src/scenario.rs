@@ -72,7 +72,7 @@ impl Scenario {
     /// # Errors
     /// The first thing that is wrong with one of them.
     pub fn built_in() -> Result<Vec<Self>, String> {
-        BUILT_IN.iter().map(|(file, text)| Self::from_toml(text).map_err(|why| format!("{file}: {why}"))).collect()
+        BUILT_IN.iter().map(|(file, text)| Self::from_text(text).map_err(|why| format!("{file}: {why}"))).collect()
     }
 
     /// Those of the files `*.toml` in a directory, by name.
@@ -99,22 +99,18 @@ impl Scenario {
         Ok(scenarios)
     }
 
-    /// The one of a file.
+    /// The one of a file, in TOML or JSON.
     ///
     /// # Errors
     /// That it cannot be read, or what is wrong with it.
     pub fn of_file(path: &Path) -> Result<Self, String> {
         let wrong = |why: String| format!("the scenario {}: {why}", path.display());
-        Self::from_toml(&fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?).map_err(wrong)
+        Self::from_text(&fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?).map_err(wrong)
     }
 
-    /// The scenario that a TOML text describes. What it does not say is as usual, but it must say who asks.
-    fn from_toml(text: &str) -> Result<Self, String> {
-        let said = Config::builder()
-            .add_source(File::from_str(text, FileFormat::Toml))
-            .build()
-            .and_then(Config::try_deserialize::<Map<String, Value>>)
-            .map_err(|error| sentence(&error.to_string()))?;
+    /// The scenario that a text describes, in TOML or JSON. What it does not say is as usual, but it must say who asks.
+    fn from_text(text: &str) -> Result<Self, String> {
+        let said = if text.trim_start().starts_with('{') { said_in_json(text) } else { said_in_toml(text) }?;
         let mut document = json!(Self::usual());
         for (member, value) in said {
             match (document.get_mut(&member), value) {
@@ -150,6 +146,11 @@ impl Scenario {
             .map_err(|error| PlanError { pointer: String::new(), sentence: format!("this is no scenario: {error}") })?;
         scenario.check()?;
         Ok(scenario)
+    }
+
+    /// What it says otherwise than usual: as a file of JSON it makes the same scenario.
+    pub(crate) fn in_short(&self) -> Value {
+        otherwise(json!(self), &json!(Self::usual()))
     }
 
     /// The same with other values for some members, as a run may ask for.
@@ -231,6 +232,25 @@ impl Scenario {
         ceilings("/rate", places.len(), self.rate, &self.clients)?;
         Ok(places)
     }
+}
+
+fn said_in_toml(text: &str) -> Result<Map<String, Value>, String> {
+    Config::builder()
+        .add_source(File::from_str(text, FileFormat::Toml))
+        .build()
+        .and_then(Config::try_deserialize)
+        .map_err(|error| sentence(&error.to_string()))
+}
+
+fn said_in_json(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|error| format!("this is no JSON: {error}"))
+}
+
+/// Those members of an object, and of objects in it, that are not as usual.
+fn otherwise(document: Value, usual: &Value) -> Value {
+    let (Value::Object(members), Value::Object(usual)) = (&document, usual) else { return document };
+    let new = members.iter().filter(|(name, value)| usual.get(*name) != Some(value));
+    new.map(|(name, value)| (name.clone(), otherwise(value.clone(), usual.get(name).unwrap_or(&Value::Null)))).collect()
 }
 
 /// What a parser says over several lines, without the drawing between the first and the last.

@@ -16,7 +16,7 @@ use crate::dealing::{Dealer, InHand};
 use crate::engine::{self, Health};
 use crate::kinds::Kinds;
 use crate::plan::{Plan, Target};
-use crate::runs::{Condition, Run, Runs, Why};
+use crate::runs::{self, Condition, Run, Runs, Why};
 use crate::scenario::Scenario;
 use crate::spans::{self, SpanRecord};
 use crate::spotlight::{self, Results};
@@ -259,7 +259,8 @@ impl Shared {
 
     /// Begins a run, or gives the one whose end must come before.
     pub fn begin_run(&self, scenario: Scenario, places: Vec<usize>) -> Result<Arc<Run>, Arc<Run>> {
-        let run = self.runs.begin(scenario, places, self.workers.len())?;
+        let wanted = runs::Wanted::new(scenario, places, &self.targets, &self.scenarios);
+        let run = self.runs.begin(wanted, self.workers.len())?;
         self.changes.fetch_add(1, Ordering::AcqRel);
         Ok(run)
     }

@@ -59,7 +59,7 @@ pub struct Ledger {
     pub planned: u64,
     /// Questions that were asked; an attempt to connect for one counts.
     pub sent: u64,
-    /// Questions that could no longer be asked, because their conversation ended before.
+    /// Questions that could no longer be asked, because their conversation or their load ended before, or a pause began.
     pub unsent: u64,
     /// Questions that were given up, because too many waited.
     pub dropped: u64,

@@ -127,6 +127,27 @@ fn the_plan_is_changed_by_those_who_know_it() {
 }
 
 #[test]
+fn a_dry_run_is_asked_for_by_yes_or_no() {
+    let service = service();
+    let patch = |query: &str| ask(&service, "PATCH", &format!("{PLAN}{query}"), &[JSON, ANY], "{\"steady_rate\": 60}");
+    for query in ["?dry_run", "?dry_run=1", "?dry_run=true", "?ttl=1m&dry_run", "?dry_run&dry_run=true"] {
+        let dry = patch(query);
+        assert_eq!((dry.status, dry.tag.as_str()), (200, "\"1\""), "{query}: {}", dry.text);
+    }
+    for (query, said) in [
+        ("?dry_run=yes", "`dry_run` = \"yes\" must be true or false"),
+        ("?dry_run=", "`dry_run` = \"\""),
+        ("?dry_run=1&dry_run=0", "`dry_run` is given as \"1\" and as \"0\""),
+    ] {
+        let refused = problem(&patch(query), 400);
+        assert!(refused["detail"].as_str().unwrap().contains(said), "{refused}");
+    }
+    assert_eq!(ask(&service, "GET", PLAN, &[], "").json()["steady_rate"], 90.0, "nothing has changed");
+    assert_eq!((patch("?dry_run=false").tag.as_str(), patch("?dry_run=0").tag.as_str()), ("\"2\"", "\"3\""));
+    service.stop();
+}
+
+#[test]
 fn a_turn_of_the_spotlight_is_no_change_of_the_plan() {
     let mut plan = plan();
     (plan.spotlight.mode, plan.spotlight.turn_seconds) = (Mode::Turn, 2.0);

@@ -3,10 +3,16 @@
 
 mod support;
 
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
 use report::{Report, Verdict};
 use serde_json::{Value, json};
-use support::{Reply, answer_by, ask, honest, intervals_add_up, plan, settings, tcp, wait_until};
+use support::{Reply, answer_by, ask, change, honest, intervals_add_up, plan, settings, spawn, tcp, wait_until};
 use swarm::Service;
+use zen::{Endpoint, Transport};
 
 const RUNS: &str = "/api/v1/runs";
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -153,6 +159,80 @@ fn a_run_in_which_nobody_was_asked_for_a_while_cannot_be_relied_on() {
     let report = Report::from_json(&get(&service, "/report.json").text).unwrap();
     assert_eq!(report.validity.verdict, Verdict::Unreliable);
     assert!(report.validity.reasons.iter().any(|why| why.ends_with("asked nobody: it was paused, or had failed.")));
+    service.stop();
+}
+
+/// A swarm whose only server answers once `gate` is open.
+fn behind(gate: &'static AtomicBool) -> Service {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = Endpoint::host(Transport::Tcp, "127.0.0.1", listener.local_addr().unwrap().port());
+    spawn(move || {
+        for client in listener.incoming().flatten() {
+            spawn(move || {
+                answer_by(client, |_, right| {
+                    while !gate.load(Ordering::Relaxed) {
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                    Some(right.into())
+                });
+            });
+        }
+    });
+    Service::start(settings(vec![endpoint], plan())).unwrap()
+}
+
+#[track_caller]
+fn reasons(service: &Service) -> (Verdict, String) {
+    let validity = Report::from_json(&get(service, "/report.json").text).unwrap().validity;
+    (validity.verdict, validity.reasons.join(" "))
+}
+
+#[test]
+fn how_the_swarm_is_after_a_run_says_nothing_of_the_run() {
+    static GATE: AtomicBool = AtomicBool::new(false);
+    let service = behind(&GATE);
+    begin(&service, &json!({"load": load(&[], 0.5)}));
+    wait_until("the end of its time", || (get(&service, "").json()["state"] == "settling").then_some(()));
+    assert_eq!(ask(&service, "POST", "/api/v1/pause", &[], "").status, 200);
+    GATE.store(true, Ordering::Relaxed);
+    wait_for_end(&service);
+    let (_, reasons) = reasons(&service);
+    assert!(!reasons.contains("asked nobody"), "it was paused when all had been asked: {reasons}");
+    service.stop();
+}
+
+#[test]
+fn a_run_whose_books_were_closed_too_soon_says_so() {
+    static GATE: AtomicBool = AtomicBool::new(false);
+    let service = behind(&GATE);
+    begin(&service, &json!({"load": load(&[], 0.5)}));
+    wait_until("the end of its time", || (get(&service, "").json()["state"] == "settling").then_some(()));
+    // What has been asked may take as long as it might then; what is asked from now on may not.
+    change(&service, &json!({"timeout_seconds": 0.05}));
+    let run = wait_for_end(&service);
+    let on_the_way = run["ledger"]["in_flight"].as_u64().unwrap();
+    assert!(on_the_way > 0, "{run}");
+    let (verdict, reasons) = reasons(&service);
+    assert_eq!(verdict, Verdict::Unreliable);
+    let said = format!("{on_the_way} questions to known were still on their way when its books were closed");
+    assert!(reasons.contains(&said), "{reasons}");
+    GATE.store(true, Ordering::Relaxed);
+    service.stop();
+}
+
+#[test]
+fn a_run_waits_for_clients_that_take_their_time() {
+    let mut plan = plan();
+    plan.timeout_seconds = 1.0;
+    let service = Service::start(settings(vec![tcp(honest)], plan)).unwrap();
+    let mut tricklers = load(&[], 2.0);
+    tricklers["population"]["churner"] = json!(0);
+    tricklers["population"]["trickler"] = json!(1);
+    (tricklers["connections"], tricklers["interval_seconds"]) = (json!(1), json!(0.4));
+    begin(&service, &json!({"load": tricklers}));
+    let run = wait_for_end(&service);
+    let right = run["ledger"]["outcomes"]["ok"].as_u64().unwrap();
+    assert!(run["ledger"]["in_flight"] == 0 && right > 0, "{run}");
     service.stop();
 }
 

@@ -6,8 +6,10 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use support::{answer_by, answer_right, metric, plan, settings, spawn, tcp, wait_until};
+use serde_json::json;
+use support::{answer_by, answer_right, ask, metric, plan, settings, spawn, tcp, wait_until};
 use swarm::{Mode, Plan, Service};
 
 fn lit() -> Plan {
@@ -86,10 +88,69 @@ fn a_pause_spoils_the_window() {
     plan.spotlight.turn_seconds = 3.0;
     let service = Service::start(settings(vec![tcp(answer_right)], plan)).unwrap();
     wait_until("questions", || service.snapshots().first().filter(|seen| seen.ledger.ok() > 0).map(|_| ()));
-    support::ask(&service, "POST", "/api/v1/pause", &[], "");
-    std::thread::sleep(std::time::Duration::from_secs(4));
+    ask(&service, "POST", "/api/v1/pause", &[], "");
+    std::thread::sleep(Duration::from_secs(4));
     assert_eq!(window(&service, "rate"), None, "a window in which nobody was asked says nothing");
-    support::ask(&service, "POST", "/api/v1/resume", &[], "");
+    ask(&service, "POST", "/api/v1/resume", &[], "");
     wait_until("the next window", || window(&service, "rate"));
+    service.stop();
+}
+
+#[test]
+fn what_comes_of_a_run_is_in_no_window() {
+    // Its clients are answered one after the other, long after the run has ended and the spotlight has come back.
+    static CLIENTS: AtomicU64 = AtomicU64::new(0);
+    let late = |client: TcpStream| {
+        let number = CLIENTS.fetch_add(1, Ordering::Relaxed);
+        answer_by(client, |_, right| {
+            std::thread::sleep(Duration::from_millis(600 + 150 * number));
+            Some(right.into())
+        });
+    };
+    let mut plan = lit();
+    plan.spotlight.rate = 0.0;
+    let mut settings = settings(vec![tcp(late)], plan);
+    settings.scenarios = swarm::Scenario::built_in().unwrap();
+    let service = Service::start(settings).unwrap();
+    let mut load = ask(&service, "GET", "/api/v1/scenarios", &[], "").json()[0].clone();
+    load.as_object_mut().unwrap().remove("seconds");
+    for (member, value) in [
+        ("connections", json!(16)),
+        ("idle", json!(0)),
+        ("targets", json!([])),
+        ("rate", json!(100)),
+        ("duration_seconds", json!(0.5)),
+    ] {
+        load[member] = value;
+    }
+    for kind in load["population"].as_object_mut().unwrap().values_mut() {
+        *kind = json!(0);
+    }
+    load["population"]["steady"] = json!(1);
+    let begun = ask(
+        &service,
+        "POST",
+        "/api/v1/runs",
+        &[("content-type", "application/json")],
+        &json!({"load": load}).to_string(),
+    );
+    assert_eq!(begun.status, 202, "{begun:?}");
+
+    let mut ended = None;
+    let run = wait_until("a window that began after the run's last answer", || {
+        let rate = window(&service, "rate");
+        assert!(
+            rate.is_none_or(|rate| rate == 0.0),
+            "nobody is asked for the spotlight, and {rate:?} a second are right"
+        );
+        let run = ask(&service, "GET", "/api/v1/runs/1", &[], "").json();
+        if run["state"] == "ended" {
+            let ended: &Instant = ended.get_or_insert_with(Instant::now);
+            let age = window(&service, "age_seconds")?;
+            return (age + 2.0 < ended.elapsed().as_secs_f64()).then_some(run);
+        }
+        None
+    });
+    assert!(run["ledger"]["outcomes"]["ok"].as_u64().unwrap() >= 16, "{run}");
     service.stop();
 }

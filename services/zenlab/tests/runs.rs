@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{Server, ZENLAB, wait_for};
 
 /// What holds however slow the machine is.
@@ -47,11 +47,33 @@ impl Swarm {
         command.env("HOME", &self.directory).output().unwrap()
     }
 
+    fn show(&self, id: u64) -> Value {
+        serde_json::from_slice(&self.runs(&["show", &id.to_string(), "--json"]).stdout).unwrap()
+    }
+
+    fn scenarios(&self) -> Vec<Value> {
+        serde_json::from_slice(&self.runs(&["scenarios", "--json"]).stdout).unwrap()
+    }
+
+    /// What the run is like that the admin API begins for this body.
+    fn ask(&self, body: &Value) -> Value {
+        let mut reply = ureq::post(format!("{}/api/v1/runs", self.url)).send_json(body).unwrap();
+        reply.body_mut().read_json().unwrap()
+    }
+
+    /// The whole scenario of a file, as a run of it that is over has it.
+    fn loaded(&self, file: &str) -> Value {
+        let begun = self.runs(&["start", file]);
+        let id = text(&begun.stdout).trim().parse().unwrap();
+        code(&self.runs(&["cancel", text(&begun.stdout).trim()]), 0);
+        wait_for("the end of the run", || Some(self.show(id)).filter(|run| run["state"] == "ended"))["load"].clone()
+    }
+
     /// A run that has ended, after its code was looked at: the one that is expected, or 4 if the machine was too busy for the
     /// swarm to be believed.
     #[track_caller]
     fn ended(&self, id: u64, followed: &Output, expected: i32) -> Value {
-        let run: Value = serde_json::from_slice(&self.runs(&["show", &id.to_string(), "--json"]).stdout).unwrap();
+        let run = self.show(id);
         code(followed, if run["validity"]["verdict"] == "valid" { expected } else { 4 });
         run
     }
@@ -114,6 +136,68 @@ fn a_scenario_is_run_followed_and_reported() {
     }
     let again = Command::new(ZENLAB).arg("report").arg(to.join("report.json")).output().unwrap();
     assert_eq!(again.stdout, fs::read(to.join("report.md")).unwrap(), "it is a report like any other");
+}
+
+/// The command in a run's report, pasted into a shell whose `zenlab` is this one and whose swarm is that one; what the run is
+/// that it makes.
+#[track_caller]
+fn run_again(swarm: &Swarm, id: u64) -> Value {
+    let to = swarm.directory.join(format!("report-{id}"));
+    code(&swarm.runs(&["report", &id.to_string(), "-o", to.to_str().unwrap()]), 0);
+    let report: Value = serde_json::from_slice(&fs::read(to.join("report.json")).unwrap()).unwrap();
+    let command = report["run"]["command"].as_str().unwrap();
+    let path = format!("{}:{}", PathBuf::from(ZENLAB).parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).env("PATH", path).env("ZENLAB_ADMIN", &swarm.url).env("HOME", &swarm.directory);
+    let pasted = shell.env_remove("ZENLAB_TOKEN_FILE").output().unwrap();
+    assert!(text(&pasted.stdout).starts_with(&format!("run {} of ", id + 1)), "{command}: {pasted:?}");
+    swarm.show(id + 1)
+}
+
+#[test]
+fn the_command_of_a_report_does_the_same_run_again() {
+    let swarm = Swarm::start("again", &[]);
+    let file = swarm.scenario(&format!("duration_seconds = 0.75\npipeline = 3\n{SURE}"));
+    let mut sent = swarm.scenarios().into_iter().find(|one| one["name"] == "churn").unwrap();
+    sent.as_object_mut().unwrap().remove("seconds");
+    // Of a name that the swarm knows, and with words for a shell to stumble over.
+    for (member, value) in [
+        ("summary", json!("It's \\n $HOME \"%s\".")),
+        ("targets", json!([])),
+        ("expect", json!(["each p99_ms < 1e4"])),
+        ("stages", json!("300ms@50,300ms@50..90")),
+        ("duration_seconds", json!(0)),
+    ] {
+        sent[member] = value;
+    }
+    let named = json!({"scenario": "churn", "targets": ["epoll"], "rate": 40, "duration_seconds": 0.5});
+    let with = |member: &str, value: Value| {
+        let mut body = named.clone();
+        body[member] = value;
+        body
+    };
+    for body in [
+        named.clone(),
+        with("connections", json!(3)),
+        with("idle", json!(2)),
+        with("seed", json!(7)),
+        with("rate", json!(0)),
+        json!({"load": sent, "idle": 1}),
+        json!({"load": swarm.loaded(&file), "connections": 5}),
+    ] {
+        let first = swarm.ask(&body);
+        let id = first["id"].as_u64().unwrap();
+        swarm.runs(&["follow", &id.to_string()]);
+        let again = run_again(&swarm, id);
+        let load = |run: &Value| {
+            let mut load = run["load"].clone();
+            // Everybody is one here; the command names whom the run has loaded.
+            load["targets"] = json!(["epoll"]);
+            load
+        };
+        assert_eq!(load(&again), load(&first), "{body}");
+        assert_eq!(again["targets"].as_array().map(Vec::len), Some(1), "{body}");
+    }
 }
 
 #[test]

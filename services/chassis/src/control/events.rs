@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use admin::Problem;
+use admin::{Problem, query};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -38,7 +38,7 @@ pub(super) async fn events(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let follows = !uri.query().is_some_and(|query| query.split('&').any(|part| part == "follow=false"));
+    let follows = query::flag(&uri, "follow")?.unwrap_or(true);
     let place = follows.then(|| place(&control)).transpose()?;
     let reader = Reader::new(control, headers.get("last-event-id").and_then(|id| id.to_str().ok()), place);
     Ok(Sse::new(reader.stream()).keep_alive(KeepAlive::new().interval(ALIVE)).into_response())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use admin::{Problem, body};
+use admin::{Problem, body, query};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -35,6 +35,7 @@ pub(super) async fn livez() -> Json<Value> {
 }
 
 pub(super) async fn readyz(State(control): Shared, request: Request<Body>) -> Answer {
+    let verbose = query::flag(request.uri(), "verbose")?.unwrap_or(false);
     let state = control.page.state();
     let not_ready = |detail| Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail));
     if state != page::State::Ready {
@@ -43,7 +44,6 @@ pub(super) async fn readyz(State(control): Shared, request: Request<Body>) -> An
     if let Some((endpoint, _)) = control.endpoints().find(|(_, page)| !page.is_served()) {
         return not_ready(format!("{endpoint} has no data plane at present; it is being replaced"));
     }
-    let verbose = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "verbose"));
     let mut ready = json!({"status": "ready"});
     if verbose {
         ready["endpoints"] = control.endpoints().map(|(endpoint, page)| endpoint_readiness(endpoint, page)).collect();
@@ -194,7 +194,7 @@ pub(super) async fn schema() -> Json<Value> {
 }
 
 pub(super) async fn patch_config(State(control): Shared, request: Request<Body>) -> Answer {
-    let dry_run = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "dry_run=true"));
+    let dry_run = query::flag(request.uri(), "dry_run")?.unwrap_or(false);
     let condition = condition(&control, &request);
     let headers = request.headers().clone();
     let document = body::object(request).await;

@@ -44,7 +44,13 @@ const fn change(
 pub const ROUTES: &[Route] = &[
     read("/", "An index of these routes"),
     read("/livez", "Whether the control plane is alive"),
-    Route { errors: &[503], ..read("/readyz", "Whether new clients are served; 503 says what is going on instead") },
+    Route {
+        errors: &[400, 503],
+        ..read(
+            "/readyz",
+            "Whether new clients are served; 503 says what is going on instead; ?verbose tells of each endpoint",
+        )
+    },
     read("/metrics", "Metrics for Prometheus"),
     read("/openapi.json", "This description"),
     read("/api/v1/info", "What is served, and where"),
@@ -57,7 +63,7 @@ pub const ROUTES: &[Route] = &[
         )
     },
     Route {
-        errors: &[503],
+        errors: &[400, 503],
         ..read(
             "/api/v1/events",
             "What happens to the server, as server-sent events: those it remembers, or after Last-Event-ID, then each as it comes; ?follow=false ends there",

@@ -324,6 +324,50 @@ async fn a_patch_is_refused_by_the_first_thing_that_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_flag_is_yes_or_no_and_nothing_else() {
+    let server = Server::start(&["workers=4"]).await;
+    let change = async |query: &str| {
+        let path = format!("/api/v1/config{query}");
+        let answer = server.ask("PATCH", &path, &["If-Match: *", MERGE], "{\"workers\": 5}").await;
+        (path, answer)
+    };
+    for query in ["?dry_run", "?dry_run=1", "?dry_run=true", "?x=2&dry_run", "?dry_run&dry_run=1"] {
+        let (_, answer) = change(query).await;
+        assert_eq!((answer.status, &answer.json()["dry_run"]), (200, &json!(true)), "{query}");
+        assert_eq!(server.page.settings.generation(), 1, "{query}");
+    }
+    for (query, detail) in [
+        ("?dry_run=yes", "`dry_run` = \"yes\" must be true or false"),
+        ("?dry_run=", "`dry_run` = \"\""),
+        ("?dry_run=TRUE", "\"TRUE\""),
+        ("?dry_run=true&dry_run=0", "`dry_run` is given as \"true\" and as \"0\""),
+    ] {
+        let (path, answer) = change(query).await;
+        assert_eq!(answer.status, 400, "{query}");
+        is_problem(&answer, &path);
+        assert!(answer.detail().contains(detail), "{}", answer.detail());
+        assert_eq!(server.page.settings.generation(), 1, "{query}");
+    }
+    for query in ["?dry_run=false", "?dry_run=0&dry_run=false", "?dry_runs"] {
+        let (_, answer) = change(query).await;
+        assert_eq!((answer.status, &answer.json()["dry_run"]), (200, &json!(false)), "{query}");
+    }
+    assert_eq!(server.page.settings.live().workers, 5);
+
+    for (query, tells) in [("?verbose", true), ("?verbose=1", true), ("?verbose=true", true), ("?verbose=false", false)]
+    {
+        let ready = server.get(&format!("/readyz{query}")).await.json();
+        assert_eq!(ready["endpoints"].is_array(), tells, "{query}");
+    }
+    assert_eq!(server.get(&format!("{EVENTS}?follow=0")).await.status, 200, "it ends");
+    for path in ["/readyz?verbose=2".to_owned(), format!("{EVENTS}?follow=never")] {
+        let answer = server.get(&path).await;
+        assert_eq!(answer.status, 400, "{path}");
+        is_problem(&answer, &path);
+    }
+}
+
+#[tokio::test]
 async fn a_patch_holds_is_numbered_and_can_be_taken_back() {
     let server = Server::start(&["workers=4"]).await;
     let dry = server.ask("PATCH", "/api/v1/config?dry_run=true", &["If-Match: \"1\"", MERGE], "{\"workers\":5}").await;

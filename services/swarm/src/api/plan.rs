@@ -56,7 +56,7 @@ fn merge(document: &mut Value, patch: Value, defaults: &Value) {
 
 async fn change(api: &Api, request: Request<Body>, how: impl FnOnce(Value, Value) -> Value) -> Answer {
     let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
-    let dry_run = query::parameter(&uri, "dry_run") == Some("true");
+    let dry_run = query::flag(&uri, "dry_run")?.unwrap_or(false);
     let time = query::parameter(&uri, "ttl").map(time).transpose()?;
     let document = Value::Object(body::object(request).await?);
     let wanted = condition(api, &method, &uri, &headers)?;

@@ -120,7 +120,7 @@ impl Engine {
                 break;
             }
             self.lanes[lane].waiting.pop_front();
-            self.lanes[lane].pace(now);
+            self.lanes[lane].has_asked(now);
             let questions = self.at_once(lane) as u64;
             let lag = now.saturating_duration_since(due);
             self.business.has_asked(lag);
@@ -219,7 +219,7 @@ impl Engine {
             }
         };
         let text = if dialogue == Dialogue::Echo { text.echoed() } else { text };
-        client.push(text, due, now + self.timeout + lane.own_time(dialogue));
+        client.push(text, due, now + self.timeout + lane.load.own_time(dialogue));
     }
 
     /// Puts a client among the free ones if it may be asked for more.

@@ -5,10 +5,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::epoll::EventFlags;
 
-use super::{Engine, SLOW_BYTES};
+use super::Engine;
 use crate::client::{Came, Client, Heard, Next, Phase, Question, outcome_of};
-use crate::plan::Source;
-use crate::population::{Reading, Way};
+use crate::population::{Reading, SLOW_BYTES, Way};
 use crate::spans::SpanRecord;
 use crate::tally::Outcome;
 
@@ -114,6 +113,7 @@ impl Engine {
 
     /// What a client does after an answer.
     pub(super) fn go_on(&mut self, id: usize, now: Instant) -> io::Result<()> {
+        let is_finished = self.is_finished(id, now);
         let Some(client) = &mut self.clients[id] else { return Ok(()) };
         let (lane, is_at_rest) = (client.lane, client.on_the_way.is_empty());
         if self.lanes[lane].manner().way != Way::Visit {
@@ -123,6 +123,11 @@ impl Engine {
             } else if !self.lanes[lane].over {
                 self.make_free(id, now);
             }
+            return Ok(());
+        }
+        if client.to_ask > 0 && is_finished {
+            // Nothing is on its way, so nothing has this outcome.
+            self.end_all(id, Outcome::Aborted, now);
             return Ok(());
         }
         if client.to_ask > 0 {
@@ -141,22 +146,29 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether a conversation has had time enough to come to its end since nobody is to be asked any more: one of the usual
+    /// length does, another would go on for as long as it is told to.
+    fn is_finished(&self, id: usize, now: Instant) -> bool {
+        let Some(client) = &self.clients[id] else { return true };
+        (self.was_paused || self.lanes[client.lane].over) && client.began + self.timeout <= now
+    }
+
     /// Writes down a right answer. Durations of who reads slowly would tell of the reader; a client without a schedule has
     /// no instant at which it should have asked.
     fn settle(&self, lane: usize, question: Question, now: Instant) {
         let load = &self.lanes[lane].load;
         let manner = load.kind.manner();
-        let (has_schedule, has_window) = (load.kind.has_rate(), !matches!(load.source, Source::Steady));
+        let has_schedule = load.kind.has_rate();
         let response = now.saturating_duration_since(question.planned);
         let service = now.saturating_duration_since(question.sent.unwrap_or(question.planned));
         self.shared.kinds.ended(load.kind, Outcome::Ok);
-        self.book(lane, |seen| {
+        self.book_in_window(lane, |seen, is_own| {
             seen.ledger.in_flight -= 1;
             seen.ledger.outcomes[Outcome::Ok as usize] += 1;
             if manner.reading == Reading::AtOnce {
                 seen.service.record(service);
             }
-            let mut window = seen.window.as_mut().filter(|_| has_window);
+            let mut window = seen.window.as_mut().filter(|_| is_own);
             if let Some(window) = &mut window {
                 window.right += 1;
             }
@@ -183,13 +195,11 @@ impl Engine {
 
     /// Questions of the spotlight or of a run that got no right answer, for whatever reason.
     pub(super) fn fail_in_window(&self, lane: usize, questions: u64) {
-        if !matches!(self.lanes[lane].load.source, Source::Steady) {
-            self.book(lane, |seen| {
-                if let Some(window) = &mut seen.window {
-                    window.failed += questions;
-                }
-            });
-        }
+        self.book_in_window(lane, |seen, is_own| {
+            if let Some(window) = seen.window.as_mut().filter(|_| is_own) {
+                window.failed += questions;
+            }
+        });
     }
 
     /// What can no longer be asked.

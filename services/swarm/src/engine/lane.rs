@@ -3,11 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use zen::Dialogue;
-
 use crate::plan::{Load, OverRun};
-use crate::population::{Kind, Manner};
-use crate::schedule::Schedule;
+use crate::population::Manner;
+use crate::schedule::{Arrivals, Profile, Rate, Schedule};
 
 /// Between two attempts to open a connection that is kept, after a failure: doubling up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -15,7 +13,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// How fast questions that had to wait are asked, in parts of the rate, where that is capped.
 const CATCH_UP: f64 = 2.0;
 
-/// How long those wait at a rate of 0.
+/// How long each of those waits where no rate will come any more.
 const STANDSTILL: Duration = Duration::from_millis(100);
 
 pub(super) struct Lane {
@@ -31,8 +29,8 @@ pub(super) struct Lane {
     pub late: usize,
     pub retry_at: Instant,
     retry_after: Duration,
-    /// Before this nobody asks, where catching up is capped.
-    not_before: Instant,
+    /// How fast those who had to wait are asked, where that is capped.
+    pace: Pace,
     /// Whether that is what those who wait are waiting for.
     pub held_back: bool,
     /// Which of the bad questions comes next.
@@ -45,6 +43,7 @@ impl Lane {
     pub fn new(load: Load, now: Instant, offset: f64) -> Self {
         Self {
             schedule: Schedule::new(profile(&load), now, offset),
+            pace: Pace::new(&load, now),
             load,
             waiting: VecDeque::new(),
             free: VecDeque::new(),
@@ -52,7 +51,6 @@ impl Lane {
             late: 0,
             retry_at: now,
             retry_after: RETRY.0,
-            not_before: now,
             held_back: false,
             turn: 0,
             over: false,
@@ -69,6 +67,7 @@ impl Lane {
             self.schedule.skip_to(now);
         }
         self.schedule.follow(profile(&load), now);
+        self.pace.gap.follow(Pace::profile(&load), now);
         self.over = false;
         self.load = load;
     }
@@ -90,19 +89,19 @@ impl Lane {
 
     /// Whether one that waits may be asked now.
     pub fn may_ask(&self, now: Instant) -> bool {
-        self.load.over_run != OverRun::Cap || self.not_before <= now
+        self.load.over_run != OverRun::Cap || self.pace.next() <= now
     }
 
     /// One has been asked: the next one has to wait for its part of time, where that is capped.
-    pub fn pace(&mut self, now: Instant) {
-        // At no rate there is nothing to catch up with; a moment later there may be.
-        let gap = Duration::try_from_secs_f64(1.0 / (CATCH_UP * self.schedule.rate(now))).unwrap_or(STANDSTILL);
-        self.not_before = self.not_before.max(now) + gap;
+    pub fn has_asked(&mut self, now: Instant) {
+        if self.load.over_run == OverRun::Cap {
+            self.pace.begin(now);
+        }
     }
 
     /// When something is due by itself, if that can be said.
     pub fn due(&self) -> Option<Instant> {
-        self.schedule.next().into_iter().chain(self.held_back.then_some(self.not_before)).min()
+        self.schedule.next().into_iter().chain(self.held_back.then(|| self.pace.next())).min()
     }
 
     /// Questions that belong to one of its instants.
@@ -114,28 +113,38 @@ impl Lane {
     pub fn rate(&self, now: Instant) -> f64 {
         self.schedule.rate(now) * self.questions() as f64
     }
+}
 
-    /// How long a question takes by the client's own doing: no server is to be blamed for that.
-    pub fn own_time(&self, dialogue: Dialogue) -> Duration {
-        let longest = match dialogue {
-            Dialogue::Zen => LONGEST_ANSWER,
-            Dialogue::Echo => LONGEST_QUESTION,
-        };
-        let steps = match self.load.kind {
-            Kind::Trickler => LONGEST_QUESTION,
-            Kind::SlowReader => self.questions() * longest / super::SLOW_BYTES + 1,
-            _ => 0,
-        };
-        self.load.habits.interval * steps as u32
+/// When the next of those who wait may be asked: once so many could have been asked at the capped rate, as it is until then,
+/// and not as it was when the last one was asked.
+struct Pace {
+    asked: Instant,
+    gap: Schedule,
+}
+
+impl Pace {
+    /// The first one may be asked at once.
+    fn new(load: &Load, now: Instant) -> Self {
+        Self { asked: now, gap: Schedule::new(Self::profile(load), now, 0.0) }
+    }
+
+    fn profile(load: &Load) -> Profile {
+        let rate = Rate { mean: CATCH_UP * load.profile.rate.mean, ..load.profile.rate.clone() };
+        Profile { rate, arrivals: Arrivals::Even, ..load.profile }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        self.asked = now;
+        self.gap.begin_gap(now);
+    }
+
+    fn next(&self) -> Instant {
+        self.gap.next().unwrap_or(self.asked + STANDSTILL)
     }
 }
 
-/// In bytes, of those in [`zen::QUESTIONS`].
-const LONGEST_QUESTION: usize = 25;
-const LONGEST_ANSWER: usize = 9;
-
 /// Every lane has chances of its own, the same each time.
-fn profile(load: &Load) -> crate::schedule::Profile {
+fn profile(load: &Load) -> Profile {
     let mut profile = load.profile.clone();
     let lane = (load.target * 64 + load.endpoint.transport as usize * 16 + load.kind as usize) as u64;
     profile.seed = profile.seed.wrapping_add((lane + 1).wrapping_mul(0xA24B_AED4_963E_E407));

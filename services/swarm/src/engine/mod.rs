@@ -31,9 +31,11 @@ use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
+use zen::Transport;
 
 use crate::client::{Client, Next};
 use crate::dealing::InHand;
+use crate::plan::Source;
 use crate::service::Shared;
 use crate::tally::Seen;
 use business::Business;
@@ -46,9 +48,6 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// What stands for the timer in the epoll set, where clients have their numbers.
 const TIMER: u64 = u64::MAX;
-
-/// What a slow reader reads at once, in bytes.
-const SLOW_BYTES: usize = 8;
 
 /// Starts a thread for each worker.
 pub(crate) fn start(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
@@ -128,9 +127,12 @@ impl Engine {
     fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         let now = Instant::now();
         let is_paused = self.shared.is_paused();
-        if self.was_paused && !is_paused {
+        match (self.was_paused, is_paused) {
+            // Who waits would be asked after the pause, as late as if a server were to blame for it.
+            (false, true) => (0..self.lanes.len()).for_each(|lane| self.give_up_waiting(lane)),
             // What would have been asked during the pause is not asked now.
-            self.lanes.iter_mut().for_each(|lane| lane.schedule.skip_to(now));
+            (true, false) => self.lanes.iter_mut().for_each(|lane| lane.schedule.skip_to(now)),
+            _ => {}
         }
         self.was_paused = is_paused;
         self.follow_plan(now, is_paused)?;
@@ -172,16 +174,16 @@ impl Engine {
 
     /// Writes down what is asked for now: by this worker's lanes of each endpoint, and by all that it has.
     fn tell_rates(&self, now: Instant) {
-        for (at, target) in self.shared.targets.iter().enumerate() {
-            for transport in target.endpoints.iter().map(|endpoint| endpoint.transport) {
-                let of_this =
-                    |lane: &&Lane| !lane.over && (lane.load.target, lane.load.endpoint.transport) == (at, transport);
-                let rate = self.lanes.iter().filter(of_this).map(|lane| lane.rate(now)).sum();
-                self.shared.tally(at, transport).of(self.worker).rate = rate;
+        let mut rates = vec![[0.0; Transport::ALL.len()]; self.shared.targets.len()];
+        for lane in self.lanes.iter().filter(|lane| !lane.over) {
+            rates[lane.load.target][lane.load.endpoint.transport as usize] += lane.rate(now);
+        }
+        for (at, (target, rates)) in self.shared.targets.iter().zip(&rates).enumerate() {
+            for endpoint in &target.endpoints {
+                self.shared.tally(at, endpoint.transport).of(self.worker).rate = rates[endpoint.transport as usize];
             }
         }
-        let lanes = self.lanes.iter().filter(|lane| !lane.over);
-        self.shared.health_of(self.worker).target_rate = lanes.map(|lane| lane.rate(now)).sum();
+        self.shared.health_of(self.worker).target_rate = rates.iter().flatten().sum();
     }
 
     /// Takes the place of a lane that nobody misses, so that there are never more than the plan has had at once.
@@ -201,7 +203,7 @@ impl Engine {
         }
     }
 
-    /// What waits in a lane that is over will not be asked.
+    /// What waits in a lane that is over, or that pauses, will not be asked.
     fn give_up_waiting(&mut self, lane: usize) {
         let waiting = std::mem::take(&mut self.lanes[lane].waiting).len() * self.lanes[lane].questions();
         self.give_up(lane, waiting as u64);
@@ -209,10 +211,17 @@ impl Engine {
 
     /// Writes into this worker's books of a lane: those of its endpoint, and those of its run if it is a run's.
     fn book(&self, lane: usize, note: impl Fn(&mut Seen)) {
+        self.book_in_window(lane, |seen, _| note(seen));
+    }
+
+    /// The same, and tells whether the window of these books is that of the lane: an endpoint's is the spotlight's, and what
+    /// comes of a run that is over does not belong into it.
+    fn book_in_window(&self, lane: usize, note: impl Fn(&mut Seen, bool)) {
         let load = &self.lanes[lane].load;
-        note(&mut self.shared.tally(load.target, load.endpoint.transport).of(self.worker));
-        if let crate::plan::Source::Run(run) = &load.source {
-            note(&mut run.tally(load.target).of(self.worker));
+        let is_lit = matches!(load.source, Source::Spotlight);
+        note(&mut self.shared.tally(load.target, load.endpoint.transport).of(self.worker), is_lit);
+        if let Source::Run(run) = &load.source {
+            note(&mut run.tally(load.target).of(self.worker), true);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use zen::{Endpoint, Transport};
+use zen::{Dialogue, Endpoint, Transport};
 
 use super::form::within;
 use super::{MOST_AT_ONCE, MOST_CONNECTIONS, MOST_RATE, PlanError, Source};
@@ -217,6 +217,11 @@ impl Load {
     /// Questions that belong to one of its instants.
     pub const fn questions(&self) -> usize {
         self.kind.questions_at_once(self.habits.requests_per_connection)
+    }
+
+    /// How long a question takes by the client's own doing: no server is to be blamed for that.
+    pub fn own_time(&self, dialogue: Dialogue) -> Duration {
+        self.habits.interval * self.kind.own_intervals(dialogue)
     }
 
     /// The highest rate that there will be, in questions a second; 0 for those who have none.

@@ -8,7 +8,7 @@ mod manner;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use zen::{QUESTIONS, Transport};
+use zen::{Dialogue, QUESTIONS, Transport};
 
 pub(crate) use bad::bad_question;
 pub(crate) use manner::{Asks, Depth, Ending, Manner, Reading, Text, Wanted, Way, Writing};
@@ -18,6 +18,13 @@ pub(crate) const MOST_WEIGHT: u64 = 1000;
 
 /// Answers that a slow reader lets pile up before it reads them.
 const SLOW_BATCH: usize = 16;
+
+/// What a slow reader reads at once, in bytes.
+pub(crate) const SLOW_BYTES: usize = 8;
+
+/// In bytes, of those in [`QUESTIONS`].
+const LONGEST_QUESTION: usize = 25;
+const LONGEST_ANSWER: usize = 9;
 
 /// What a client does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -115,6 +122,19 @@ impl Kind {
     /// Whether it keeps connections, so that it has a part of them.
     pub(crate) const fn has_connections(self) -> bool {
         !matches!(self.manner().way, Way::Visit)
+    }
+
+    /// How many of its intervals it takes for what it asks at once, by its own doing.
+    pub(crate) const fn own_intervals(self, dialogue: Dialogue) -> u32 {
+        let longest = match dialogue {
+            Dialogue::Zen => LONGEST_ANSWER,
+            Dialogue::Echo => LONGEST_QUESTION,
+        };
+        match self {
+            Self::Trickler => LONGEST_QUESTION as u32,
+            Self::SlowReader => (SLOW_BATCH * longest / SLOW_BYTES + 1) as u32,
+            _ => 0,
+        }
     }
 
     /// Questions that belong to one instant of its schedule; `per_connection` is 0 for the usual number.

@@ -78,7 +78,7 @@ impl Known<'_> {
         let began = UNIX_EPOCH + Duration::from_secs_f64(self.run.started);
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         report::Run {
-            command: self.command(),
+            command: self.run.command.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             seed: self.run.scenario.clients.seed,
             began: humantime::format_rfc3339_seconds(began).to_string(),
@@ -89,27 +89,18 @@ impl Known<'_> {
         }
     }
 
-    /// The command line that runs it anew.
-    fn command(&self) -> String {
-        let scenario = &self.run.scenario;
-        let targets: Vec<&str> = self.seen.iter().map(|seen| seen.target.as_str()).collect();
-        let rate =
-            if scenario.clients.stages.is_empty() { format!(" --rate {}", scenario.rate) } else { String::new() };
-        format!(
-            "zenlab runs start {} --targets {}{rate} --duration {}s --seed {} --follow",
-            scenario.name,
-            targets.join(","),
-            scenario.seconds(),
-            scenario.clients.seed
-        )
-    }
-
     fn validity(&self) -> Validity {
         let mut reasons = Vec::new();
         let mut verdict = Verdict::Valid;
         if let Some(odd) = self.seen.iter().find(|seen| !seen.balanced) {
             verdict = Verdict::Unreliable;
             reasons.push(format!("The books of {} do not balance.", odd.target));
+        }
+        for seen in self.seen.iter().filter(|seen| seen.ledger.in_flight + seen.ledger.waiting > 0) {
+            verdict = Verdict::Unreliable;
+            let (questions, target) = (seen.ledger.in_flight + seen.ledger.waiting, &seen.target);
+            reasons
+                .push(format!("{questions} questions to {target} were still on their way when its books were closed."));
         }
         let saturated = self.run.record.saturated();
         if saturated > MOST_SATURATED {

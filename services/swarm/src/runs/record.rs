@@ -77,13 +77,15 @@ impl Record {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes how the swarm itself is, and ends the present interval if it is long enough.
-    pub fn look(&self, tallies: &[Tally], run_began: Instant, condition: Condition) {
+    /// Notes how the swarm itself is, while it still asks, and ends the present interval if it is long enough.
+    pub fn look(&self, tallies: &[Tally], run_began: Instant, condition: Option<Condition>) {
         let now = Instant::now();
         let mut notes = self.notes();
-        notes.looks += 1;
-        notes.saturated += u64::from(condition.is_saturated);
-        notes.idle += u64::from(condition.is_idle);
+        if let Some(condition) = condition {
+            notes.looks += 1;
+            notes.saturated += u64::from(condition.is_saturated);
+            notes.idle += u64::from(condition.is_idle);
+        }
         if now.saturating_duration_since(notes.began) >= self.length {
             notes.end_interval(tallies, run_began, now);
         }

@@ -97,6 +97,13 @@ impl Schedule {
         self.find_next();
     }
 
+    /// Begins a whole gap anew at this instant, whatever was left of the one before.
+    pub fn begin_gap(&mut self, now: Instant) {
+        self.summed = self.seconds(now);
+        self.draw();
+        self.find_next();
+    }
+
     /// The next instant.
     pub fn next(&self) -> Option<Instant> {
         self.next.map(|next| self.origin + Duration::from_secs_f64(next))

@@ -87,7 +87,7 @@ struct Report {
 
 #[derive(Debug, clap::Args)]
 struct Start {
-    /// Name of a scenario, or the file of one (TOML)
+    /// Name of a scenario, or the file of one (TOML or JSON)
     #[arg(value_name = "SCENARIO|FILE")]
     scenario: String,
     /// Whom to load, separated by commas [default: as the scenario says]
@@ -102,6 +102,9 @@ struct Start {
     /// Connections of clients that keep theirs
     #[arg(short, long, value_name = "N", value_parser = units::count)]
     connections: Option<usize>,
+    /// Connections that are open beside these, and silent
+    #[arg(long, value_name = "N")]
+    idle: Option<usize>,
     /// What chance is made of
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -186,6 +189,7 @@ impl Start {
             ("rate", self.rate.map(|rate| json!(rate))),
             ("duration_seconds", self.duration.map(|time| json!(time.as_secs_f64()))),
             ("connections", self.connections.map(|connections| json!(connections))),
+            ("idle", self.idle.map(|idle| json!(idle))),
             ("seed", self.seed.map(|seed| json!(seed))),
         ];
         body.extend(others.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
