@@ -127,17 +127,20 @@ pub fn run(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progres
     let curves = if plan.curve { blocks::curves(plan, &capacities, &mut field, progress)? } else { Vec::new() };
     let mut outcome = Outcome::new(rate, observations, curves, lab.placement());
     outcome.settings = settings(plan, lab, contestants);
+    outcome.settings.push(("offered rate that came of it".to_owned(), format!("{rate}/s")));
     for (at, mut entrant) in field.into_iter().enumerate() {
         outcome.add(plan, &mut entrant)?;
         let is_twin = at == 1;
         if plan.stop.load(Ordering::Relaxed) || is_twin {
             continue;
         }
-        progress(&format!("{}: memory of idle connections, unfriendly clients", entrant.name));
+        let name = entrant.name.clone();
+        progress(&format!("{name}: memory of idle connections, unfriendly clients"));
         match outcome.examine(plan, entrant) {
             // What the blocks found is not lost for it.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => break,
-            examined => examined?,
+            Err(error) => outcome.unexamined.push(format!("{name}: {error}")),
+            Ok(()) => {}
         }
     }
     outcome.is_complete = !plan.stop.load(Ordering::Relaxed);

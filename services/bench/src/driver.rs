@@ -146,7 +146,9 @@ impl Crowd {
             return Err(io::Error::new(ErrorKind::Interrupted, "the run was ended before all clients were connected"));
         }
         if missing > 0 {
-            let why = format!("{endpoint}: only {} of {connections} clients can connect", connections - missing);
+            let cause = crowd.place.trouble().map_or(String::new(), |error| format!(": {error}"));
+            let come = connections - missing;
+            let why = format!("{endpoint}: only {come} of {connections} clients can connect{cause}");
             return Err(io::Error::new(ErrorKind::ConnectionRefused, why));
         }
         Ok(crowd)

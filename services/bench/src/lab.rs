@@ -26,6 +26,12 @@ const BOOT: Duration = Duration::from_secs(20);
 /// How long an admin API may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How the name of a lab's directory begins, among the temporary files.
+const DIRECTORY: &str = "zenlab-bench.";
+
+/// The file in it that is locked while the lab is there.
+const LOCK: &str = "lock";
+
 /// A place for servers: a directory for their sockets and logs, and, where that is allowed, a network of their own.
 #[derive(Debug)]
 pub struct Lab {
@@ -36,6 +42,8 @@ pub struct Lab {
     cores: Option<CpuSet>,
     /// While it is open, no core sleeps.
     awake: Option<File>,
+    /// While it is locked, the directory is somebody's.
+    _lock: File,
 }
 
 /// A server to be started.
@@ -75,9 +83,11 @@ impl Lab {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let has_own_network = own_network && network::isolate().is_ok();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("zenlab-bench.{}.{number}", std::process::id()));
+        clear_up();
+        let directory = std::env::temp_dir().join(format!("{DIRECTORY}{}.{number}", std::process::id()));
         fs::create_dir_all(&directory)?;
-        Ok(Self { program: program.to_owned(), directory, has_own_network, cores: None, awake: None })
+        let lock = lock(&directory)?;
+        Ok(Self { program: program.to_owned(), directory, has_own_network, cores: None, awake: None, _lock: lock })
     }
 
     /// Keeps the calling thread on one core, and every server that is started from now on, on the others. That takes the
@@ -186,6 +196,28 @@ impl Drop for Lab {
     }
 }
 
+/// Marks a directory as somebody's, for as long as the file is open.
+fn lock(directory: &Path) -> io::Result<File> {
+    // It gets its name when it is locked: a lock that is free is left over.
+    let unnamed = directory.join("unlocked");
+    let file = File::create(&unnamed)?;
+    file.try_lock()?;
+    fs::rename(unnamed, directory.join(LOCK))?;
+    Ok(file)
+}
+
+/// Removes the directories of those who were killed. Their servers have died with them.
+fn clear_up() {
+    let all = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    for entry in all.filter(|entry| entry.file_name().to_string_lossy().starts_with(DIRECTORY)) {
+        let directory = entry.path();
+        if File::open(directory.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok()) {
+            // What belongs to another user is his to remove.
+            let _ = fs::remove_dir_all(directory);
+        }
+    }
+}
+
 /// In the child, before it becomes a server: Ctrl-C at our terminal is not for it, and it ends when we end.
 fn prepare(parent: Pid, cores: Option<&CpuSet>) -> io::Result<()> {
     setsid()?;
@@ -207,8 +239,12 @@ impl Server {
     /// If the admin API cannot be asked.
     pub fn running(name: &str, endpoints: Vec<Endpoint>, admin: Option<String>) -> io::Result<Self> {
         let mut server = Self { name: name.to_owned(), endpoints, admin, child: None, leaders: Vec::new() };
-        if server.admin.is_some() {
-            server.find_leaders()?;
+        if let Some(admin) = &server.admin {
+            let admin = admin.trim_end_matches('/').to_owned();
+            server.admin = Some(admin.clone());
+            let unheard =
+                |error: io::Error| io::Error::other(format!("{name}: the admin API {admin} cannot be asked: {error}"));
+            server.find_leaders().map_err(unheard)?;
         }
         Ok(server)
     }

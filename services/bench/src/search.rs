@@ -57,9 +57,19 @@ pub struct Plan {
 const ENDED: &str = "the search was ended early";
 
 impl Plan {
+    /// The quantile of the limit as people write it, such as `p99.9`.
+    pub fn percentile(&self) -> String {
+        format!("p{}", percent(self.quantile))
+    }
+
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
+}
+
+/// A part as a percentage, without the digits that a multiplication adds.
+fn percent(part: f64) -> f64 {
+    (part * 1e9).round() / 1e7
 }
 
 /// One server under search.
@@ -88,9 +98,9 @@ pub fn run(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progres
         let name = contestant.subject.name.clone();
         if floor > plan.longest / 2 {
             let why = format!(
-                "the machine itself is too late: a server that does nothing answers in {floor:.1?} at p{}, more than half of the \
+                "the machine itself is too late: a server that does nothing answers in {floor:.1?} at {}, more than half of the \
                  limit",
-                plan.quantile * 100.0
+                plan.percentile()
             );
             outcomes.push(Outcome { name, floor, limit: Limit::Inconclusive(why), probes: Vec::new(), log: None });
             continue;

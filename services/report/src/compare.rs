@@ -142,6 +142,7 @@ fn validity(first: &Report, second: &Report) -> Validity {
         let Some(other) = second.tables.iter().find(|other| other.id == table.id) else { continue };
         reasons.extend(missing(&format!("row of {:?}", table.title), &subjects(table), &subjects(other)));
         reasons.extend(missing(&format!("column of {:?}", table.title), &columns(table), &columns(other)));
+        reasons.extend(other_words(table, other));
     }
     Validity { verdict: worse(first.validity.verdict, second.validity.verdict), reasons }
 }
@@ -165,6 +166,26 @@ fn missing(what: &str, first: &[&str], second: &[&str]) -> Vec<String> {
         (!only.is_empty()).then(|| format!("Only the {name} run has this {what}: {}.", only.join(", ")))
     };
     [only("first", first, second), only("second", second, first)].into_iter().flatten().collect()
+}
+
+/// Where two tables have other words in columns without figures: other settings, for instance.
+fn other_words(first: &Table, second: &Table) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, column) in first.columns.iter().enumerate() {
+        let Some(others) = second.columns.iter().position(|other| other.id == column.id) else { continue };
+        let has_figures = |table: &Table, at: usize| table.rows.iter().any(|row| row.cells[at].value.is_some());
+        if has_figures(first, at) || has_figures(second, others) {
+            continue;
+        }
+        for row in &first.rows {
+            let Some(other) = second.rows.iter().find(|other| other.subject == row.subject) else { continue };
+            let (one, other) = (&row.cells[at].text, &other.cells[others].text);
+            if one != other {
+                found.push(format!("The runs differ in {:?}, {}: {one}, then {other}.", first.title, row.subject));
+            }
+        }
+    }
+    found
 }
 
 /// Names of facts with what they were in each run.
@@ -317,7 +338,10 @@ fn findings(Comparison { report, ratios }: &Comparison) -> Vec<String> {
     )];
     findings.extend(found.iter().take(MOST_FINDINGS).map(|ratio| sentence(report, ratio)));
     if found.len() > MOST_FINDINGS {
-        findings.push(format!("{} smaller differences are in the tables.", found.len() - MOST_FINDINGS));
+        findings.push(match found.len() - MOST_FINDINGS {
+            1 => "1 smaller difference is in the tables.".to_owned(),
+            count => format!("{count} smaller differences are in the tables."),
+        });
     }
     findings
 }

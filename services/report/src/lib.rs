@@ -41,4 +41,4 @@ pub use model::{
     Axis, Cell, Chart, Column, Form, Interval, IntervalLog, Machine, Point, Report, Row, Run, SCHEMA, Scale, Series,
     Table, Validity, Verdict,
 };
-pub use write::{File, Format, render, write_all, write_file, write_files};
+pub use write::{File, Format, make_directory, render, write_all, write_file, write_files};

@@ -70,9 +70,19 @@ pub fn write_all(report: &Report, directory: &Path) -> Result<Vec<PathBuf>, Erro
     write_files(&files.concat(), directory)
 }
 
+/// Makes a directory for files, if it is not there, and tries whether they can be written there.
+pub fn make_directory(directory: &Path) -> Result<(), Error> {
+    if directory.exists() && !directory.is_dir() {
+        return Err(Error::new(format!("{} is a file; it must be a directory", directory.display())));
+    }
+    fs::create_dir_all(directory).map_err(|error| Error::file(directory, &error))?;
+    let trial = directory.join(format!(".zenlab.{}.part", process::id()));
+    fs::File::create(&trial).and_then(|_| fs::remove_file(&trial)).map_err(|error| Error::file(directory, &error))
+}
+
 /// Writes files into a directory, which is made if it is not there; gives their paths.
 pub fn write_files(files: &[File], directory: &Path) -> Result<Vec<PathBuf>, Error> {
-    fs::create_dir_all(directory).map_err(|error| Error::file(directory, &error))?;
+    make_directory(directory)?;
     files.iter().map(|file| write_file(&directory.join(&file.name), &file.bytes)).collect()
 }
 

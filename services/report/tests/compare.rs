@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails says where")]
 
 use report::compare::{Comparison, Difference, Gate, compare};
-use report::{Cell, Format, Interval, Report, Verdict, render};
+use report::{Cell, Format, Interval, Report, Verdict, render, sheet};
 
 fn sample() -> Report {
     Report::from_json(include_str!("sample.json")).unwrap()
@@ -45,6 +45,20 @@ fn a_report_does_not_differ_from_itself() {
     assert_eq!(comparison.report.findings.len(), 1);
     assert!(comparison.report.validity.reasons.is_empty(), "{:?}", comparison.report.validity);
     assert!(gate("cpu>0.5").passed_by(&comparison).is_empty(), "no difference passes no threshold");
+}
+
+#[test]
+fn other_settings_are_told() {
+    let with = |connections: &str| {
+        let mut report = sample();
+        let settings = [("transport", "tcp"), ("connections", connections)];
+        let rows = settings.map(|(name, value)| sheet::row(name, vec![sheet::word(value)])).to_vec();
+        report.tables.push(sheet::table("settings", "How it was measured", &[("value", "value", "")], rows));
+        report
+    };
+    assert!(compared(&with("16"), &with("16")).report.validity.reasons.is_empty());
+    let reasons = compared(&with("16"), &with("64")).report.validity.reasons;
+    assert_eq!(reasons, ["The runs differ in \"How it was measured\", connections: 16, then 64."]);
 }
 
 #[test]

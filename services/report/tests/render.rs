@@ -48,6 +48,20 @@ fn what_is_shown_is_the_same_every_time() {
     }
 }
 
+/// Figures that a quick reader of JSON takes for their neighbours.
+#[test]
+fn what_is_read_is_what_was_written_to_the_last_digit() {
+    let mut report = sample();
+    let figures = [0.218_318_695_106_649_95, 14.313_028_503_562_945, 11.469_970_873_786_407, 1.095_238_095_238_095_3];
+    for (row, figure) in report.tables[0].rows.iter_mut().zip(figures) {
+        row.cells[0].value = Some(figure);
+        row.cells[0].interval = None;
+    }
+    let again = Report::from_json(&report.to_json().unwrap()).unwrap();
+    assert_eq!(again.tables[0].rows, report.tables[0].rows);
+    assert!(render(&report, Format::Html).unwrap() == render(&again, Format::Html).unwrap());
+}
+
 #[test]
 fn every_form_has_what_its_readers_look_for() {
     let report = sample();

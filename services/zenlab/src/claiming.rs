@@ -23,10 +23,10 @@ pub struct Args {
     #[arg(long)]
     no_prediction: bool,
     /// The part of the usual time to take, such as 0.3: less time, wider intervals
-    #[arg(long, value_name = "PART", default_value_t = 1.0, value_parser = part)]
+    #[arg(long, value_name = "PART", default_value_t = 1.0, value_parser = part, allow_hyphen_values = true)]
     pace: f64,
     /// What chooses the order in which servers are visited
-    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = measure::units::seed, allow_hyphen_values = true)]
     seed: u64,
     /// A name for the run
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -37,7 +37,7 @@ fn part(text: &str) -> Result<f64, String> {
     text.parse::<f64>()
         .ok()
         .filter(|part| *part > 0.0 && *part <= 1.0)
-        .ok_or_else(|| "must be a number above 0 up to 1".to_owned())
+        .ok_or_else(|| format!("{text:?} is no part above 0 and up to 1, such as 0.3"))
 }
 
 /// Lists the claims, or tries some.
@@ -47,6 +47,9 @@ pub fn run(args: &Args) -> Outcome {
         return Ok(OK);
     };
     let claims = find(wanted)?;
+    for claim in &claims {
+        report::make_directory(&args.output.join(claim.name))?;
+    }
     let lab = measure::open_lab(true)?;
     for claim in claims {
         attempt(claim, args, &lab)?;

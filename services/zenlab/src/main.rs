@@ -33,7 +33,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use failure::Outcome;
+use failure::{FAILED, OK, Outcome};
 
 /// A laboratory of server architectures: one question, many servers.
 #[derive(Debug, Parser)]
@@ -105,10 +105,11 @@ enum Command {
 fn main() -> ExitCode {
     // clap itself ends with 2 for wrong usage and 0 for help.
     let outcome = run(&Cli::parse().command);
-    ExitCode::from(outcome.unwrap_or_else(|failure| {
+    let code = outcome.unwrap_or_else(|failure| {
         output::complain(&format!("zenlab: {failure}"));
         failure.code()
-    }))
+    });
+    ExitCode::from(if code == OK && output::is_lost() { FAILED } else { code })
 }
 
 fn run(command: &Command) -> Outcome {

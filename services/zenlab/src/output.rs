@@ -1,14 +1,34 @@
 //! Text for people and scripts: results on standard output, everything else on standard error.
 //!
-//! A reader that has left (`zenlab list | head -1`) hears no more; that is no failure.
+//! A reader that has left (`zenlab list | head -1`) hears no more; that is no failure. A full disk is one.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
+/// Whether a part of the result could not be written.
+static IS_LOST: AtomicBool = AtomicBool::new(false);
+
 /// Prints a line of the result.
 pub fn say(line: &str) {
-    let _gone = writeln!(io::stdout().lock(), "{line}");
+    say_bytes(format!("{line}\n").as_bytes());
+}
+
+/// Prints a result as it is.
+pub fn say_bytes(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe && !IS_LOST.swap(true, Ordering::Relaxed) => {
+            complain(&format!("zenlab: standard output cannot be written: {error}"));
+        }
+        _ => {}
+    }
+}
+
+/// Whether a part of the result could not be written though somebody waits for it; that was told then.
+pub fn is_lost() -> bool {
+    IS_LOST.load(Ordering::Relaxed)
 }
 
 /// Prints a line about the work, which is no result.

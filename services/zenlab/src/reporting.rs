@@ -1,7 +1,7 @@
 //! `zenlab report` and `zenlab compare`: documents of measurements, shown and compared.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use report::compare::{Comparison, Gate, compare};
@@ -28,7 +28,7 @@ pub struct Report {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   zenlab compare before.json after.json
-  zenlab compare before.json after.json --fail-if 'cpu>1.1' --fail-if 'capacity<0.9'
+  zenlab compare before.json after.json --fail-if 'cpu_ratio>1.1' --fail-if 'cost.capacity_ratio<0.9'
 
 Exit codes: 0 compared, 1 failure, 2 usage, 3 a --fail-if holds, 4 one of the reports cannot be believed.
 A difference within the intervals is no difference, whatever --fail-if says.")]
@@ -39,8 +39,8 @@ pub struct Compare {
     second: PathBuf,
     #[command(flatten)]
     target: Target,
-    /// Exit with 3 if a ratio (later over earlier) in a column is beyond this, such as cpu>1.1; may be repeated
-    #[arg(long, value_name = "COLUMN>RATIO")]
+    /// Exit with 3 if a ratio (later over earlier) in a column is beyond this, such as cpu_ratio>1.1; may be repeated
+    #[arg(long, value_name = "THRESHOLD")]
     fail_if: Vec<Gate>,
 }
 
@@ -164,7 +164,8 @@ impl Target {
         let Some(id) = &self.chart else { return Ok(()) };
         if !document.charts.iter().any(|chart| chart.id == *id) {
             let known: Vec<&str> = document.charts.iter().map(|chart| chart.id.as_str()).collect();
-            return Err(Failure::usage(format!("--chart {id}: the report has {}", known.join(", "))));
+            let known = if known.is_empty() { "no picture".to_owned() } else { known.join(", ") };
+            return Err(Failure::usage(format!("--chart {id}: the report has {known}")));
         }
         document.charts.retain(|chart| chart.id == *id);
         Ok(())
@@ -188,8 +189,7 @@ impl Target {
     fn print(&self, files: &[File]) -> Outcome {
         match files {
             [file] if !self.is_for_many() => {
-                // A reader that has left hears no more; that is no failure.
-                let _gone = io::stdout().lock().write_all(&file.bytes);
+                output::say_bytes(&file.bytes);
                 Ok(OK)
             }
             _ => Err(Failure::usage(

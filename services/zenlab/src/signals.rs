@@ -76,7 +76,8 @@ fn change_mask(how: libc::c_int, set: &libc::sigset_t) -> io::Result<()> {
     }
 }
 
-fn is_ignored(signal: libc::c_int) -> bool {
+/// Whether this program was started so that it does not hear this signal.
+pub fn is_ignored(signal: libc::c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null new action only reads the present one into `action`, for which all zeros are valid, too.
     let action = unsafe {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, OK, Outcome};
+use crate::measure::units;
 use crate::output;
 use crate::target;
 
@@ -21,10 +22,10 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["names", "turn"])]
     off: bool,
     /// Questions a second for each that is loaded
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = units::load, allow_hyphen_values = true)]
     rate: Option<f64>,
     /// Silent connections held open beside, for each that is loaded
-    #[arg(long)]
+    #[arg(long, value_name = "N", value_parser = units::crowd, allow_hyphen_values = true)]
     idle: Option<u32>,
 }
 

@@ -11,14 +11,17 @@ use zen::Transport;
 
 const ZENLAB: &str = env!("CARGO_BIN_EXE_zenlab");
 
-fn server(lab: &Lab) -> Server {
-    let subject = Subject {
+fn subject() -> Subject {
+    Subject {
         name: "epoll".into(),
         architecture: "epoll".into(),
         transports: vec![Transport::Tcp],
         settings: Vec::new(),
-    };
-    lab.start(&subject).unwrap()
+    }
+}
+
+fn server(lab: &Lab) -> Server {
+    lab.start(&subject()).unwrap()
 }
 
 fn start(command: &str, server: &Server, arguments: &[&str]) -> Child {
@@ -39,7 +42,11 @@ fn figure(server: &Server, name: &str) -> f64 {
 }
 
 /// Presses Ctrl-C once the server looks as it should; none if the command ended before.
-fn interrupt(mut child: Child, is_time: impl Fn() -> bool) -> Option<Output> {
+fn interrupt(child: Child, is_time: impl Fn() -> bool) -> Option<Output> {
+    send(libc::SIGINT, child, is_time)
+}
+
+fn send(signal: i32, mut child: Child, is_time: impl Fn() -> bool) -> Option<Output> {
     let deadline = Instant::now() + Duration::from_mins(1);
     while !is_time() {
         assert!(Instant::now() < deadline, "it never comes so far");
@@ -48,7 +55,7 @@ fn interrupt(mut child: Child, is_time: impl Fn() -> bool) -> Option<Output> {
         }
     }
     // SAFETY: a plain system call; the pid is that of a child of this test.
-    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    unsafe { libc::kill(child.id() as i32, signal) };
     Some(child.wait_with_output().unwrap())
 }
 
@@ -79,4 +86,51 @@ fn a_search_that_was_ended_does_not_blame_the_machine() {
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     let report: Report = serde_json::from_slice(&output.stdout).expect("a report");
     assert_eq!(report.findings, ["mine: inconclusive: the search was ended early."]);
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_a_bench_in_order() {
+    let lab = Lab::open(Path::new(ZENLAB), false).unwrap();
+    let server = server(&lab);
+    let child = start("bench", &server, &["--pairs", "100k", "--slot", "10ms", "-c", "4"]);
+    let is_time = || figure(&server, "zen_requests_total") > 1000.0;
+    let output = send(libc::SIGHUP, child, is_time).expect("it takes hours");
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let report: Report = serde_json::from_slice(&output.stdout).expect("a report");
+    assert!(report.validity.reasons.iter().any(|reason| reason == "The run was ended early."), "{:?}", report.validity);
+}
+
+#[test]
+fn what_somebody_who_was_killed_left_behind_is_removed() {
+    let lab = Lab::open(Path::new(ZENLAB), false).unwrap();
+    let server = server(&lab);
+    let child = start("bench", &server, &["--pairs", "100k", "-c", "4"]);
+    let left = std::env::temp_dir().join(format!("zenlab-bench.{}.0", child.id()));
+    send(libc::SIGKILL, child, || left.join("lock").exists() && figure(&server, "zen_requests_total") > 0.0).unwrap();
+    // Somebody else's test may have removed it by now; the next one does it for sure, and leaves alone what is in use.
+    let next = Lab::open(Path::new(ZENLAB), false).unwrap();
+    assert!(!left.exists(), "{}", left.display());
+    assert!(server.get("/readyz").is_ok() && next.start(&subject()).is_ok());
+    lab.start(&subject()).expect("its directory is there");
+}
+
+#[test]
+fn a_server_that_dies_meanwhile_costs_no_report() {
+    let lab = Lab::open(Path::new(ZENLAB), false).unwrap();
+    for _ in 0..10 {
+        let server = server(&lab);
+        let quick = ["--pairs", "1", "--slot", "20ms", "--warmup", "50ms", "-c", "4"];
+        let mut child = start("bench", &server, &quick);
+        while figure(&server, "zen_requests_total") == 0.0 && child.try_wait().unwrap().is_none() {}
+        drop(server);
+        let output = child.wait_with_output().unwrap();
+        let report: Report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        // It may have come to its end before.
+        let is_told = |reason: &String| reason.starts_with("Not all of it could be measured: mine: ");
+        if report.validity.reasons.iter().any(is_told) {
+            assert_eq!(output.status.code(), Some(4), "{output:?}");
+            return;
+        }
+    }
+    panic!("it came to its end ten times");
 }

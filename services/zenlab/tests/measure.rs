@@ -231,7 +231,7 @@ fn a_plan_is_shown_and_not_run() {
     let output = zenlab(&["bench", "--dry-run", "-c", "32", "-R", "2k"]);
     assert_eq!(code(&output), 0);
     let shown = text(&output.stdout);
-    assert!(shown.contains("2000 questions a second") && shown.contains("single_threaded: 1 connections"), "{shown}");
+    assert!(shown.contains("2000 questions a second") && shown.contains("single_threaded: 1 connection "), "{shown}");
     assert!(shown.contains("thread_pool: 32 connections idle_timeout=1h workers=32"), "{shown}");
     assert!(shown.contains("100ms for each in visits of 20ms"), "{shown}");
     let crowded = zenlab(&["bench", "--dry-run", "-c", "1000"]);
@@ -263,11 +263,66 @@ fn wrong_usage_says_what_is_wrong() {
         (&["search", "--slo", "p99<500000000000years", "--dry-run"], "a duration from 1ns to 1m"),
         (&["search", "--at-least", "1e-9", "--dry-run"], "is no rate from 0.001 to 100m"),
         (&["bench", "--only", "poll", "--reference", "epoll"], "the reference \"epoll\" takes no part"),
+        (&["bench", "--only", "poll", "--reference", "epoll", "--dry-run"], "the reference \"epoll\" takes no part"),
+        (&["bench", "-c", "-1"], "\"-1\" is no number of connections from 1 to 100k"),
+        (&["search", "-d", "-1s"], "\"-1s\" is no duration from 1ms to 24h"),
+        (&["race", "--seed", "1"], "unexpected argument '--seed'"),
+        (&["bench", "--seed", "-1"], "\"-1\" is no whole number from 0 to 18446744073709551615"),
+        (&["claim", "1", "--pace", "-1"], "\"-1\" is no part above 0 and up to 1"),
+        (&["spotlight", "epoll", "--rate", "201k"], "\"201k\" is no rate from 0 to 200k"),
+        (&["spotlight", "epoll", "--idle", "-1"], "\"-1\" is no number of connections from 0 to 20k"),
+        (&["bench", "--only", "epoll", "--set", "x", "--dry-run"], "epoll: --set \"x\" must be KEY=VALUE"),
+        (&["race", "--only", "thread_pool", "--set", "workers=0"], "thread_pool: `workers` = \"0\""),
+        (&["search", "--only", "epoll", "--set", "a=b"], "epoll: there is no setting `a`"),
+        (&["bench", "--baseline", "no-such-run", "--dry-run"], "there is no baseline \"no-such-run\""),
+        (&["bench", "--target", "=tcp://127.0.0.1:1"], "is no target such as NAME=tcp://HOST:PORT"),
+        (&["bench", "--target", "a=tcp://127.0.0.1:1", "--target", "a=tcp://127.0.0.1:2"], "two are called \"a\""),
+        (&["bench", "--target", "a=tcp://127.0.0.1:1@x"], "\"x\" is no admin URL such as http://127.0.0.1:9071"),
         (&["bench", "--target", "x"], "is no target such as NAME=tcp://HOST:PORT"),
         (&["search", "--slo", "99<1s"], "is no limit such as p99<5ms: "),
     ] {
         let output = zenlab(arguments);
         assert_eq!(code(&output), 2, "{arguments:?}: {output:?}");
+        assert!(text(&output.stderr).contains(why), "{arguments:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_place_for_the_report_is_tried_before_anything_is_measured() {
+    let file = std::env::temp_dir().join(format!("zenlab-no-directory.{}", std::process::id()));
+    std::fs::write(&file, "mine").unwrap();
+    let place = file.display().to_string();
+    for command in [&["bench", "--only", "epoll", "--pairs", "100m"][..], &["search", "-d", "24h"]] {
+        let output = zenlab(&[command, &["-o", &place]].concat());
+        assert_eq!((code(&output), text(&output.stdout).as_str()), (1, ""), "{output:?}");
+        assert!(text(&output.stderr).contains(&format!("{place} is a file; it must be a directory")), "{output:?}");
+    }
+    let below = file.join("below").display().to_string();
+    let claim = zenlab(&["claim", "1", "-o", &below]);
+    assert_eq!((code(&claim), text(&claim.stdout).as_str()), (1, ""), "{claim:?}");
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine", "it is left alone");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn who_cannot_be_reached_is_told_with_the_cause() {
+    for (arguments, why) in [
+        (
+            &["--target", "a=tcp://127.0.0.1:1"][..],
+            "tcp://127.0.0.1:1: only 0 of 4 clients can connect: Connection refused",
+        ),
+        (
+            &["--target", "a=unix:///no", "--transport", "unix"],
+            "unix:///no: only 0 of 4 clients can connect: No such file",
+        ),
+        (&["--target", "a=tcp://host.invalid:1"], "tcp://host.invalid:1: "),
+        (
+            &["--target", "a=tcp://127.0.0.1:1@http://127.0.0.1:1"],
+            "a: the admin API http://127.0.0.1:1 cannot be asked: ",
+        ),
+    ] {
+        let output = zenlab(&[&["race", "-c", "4"], arguments].concat());
+        assert_eq!(code(&output), 1, "{arguments:?}: {output:?}");
         assert!(text(&output.stderr).contains(why), "{arguments:?}: {output:?}");
     }
 }

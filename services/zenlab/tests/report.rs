@@ -127,7 +127,7 @@ fn a_comparison_judges_by_exit_code() {
     assert!(error.contains("--fail-if summary.cpu>1.4 holds for epoll: the ratio is 1.500"), "{error}");
     let error = fails(&["compare", &sample, &much, "--fail-if", "moon>1.4"], 2);
     assert!(error.contains("they share summary.capacity, summary.cpu"), "{error}");
-    assert!(fails(&["compare", &sample, &much, "--fail-if", "cpu"], 2).contains("no threshold such as cpu>1.1"));
+    assert!(fails(&["compare", &sample, &much, "--fail-if", "cpu"], 2).contains("no threshold such as cpu_ratio>1.1"));
 
     for verdict in ["inconclusive", "unreliable"] {
         let doubtful =
@@ -200,6 +200,22 @@ fn findings(claim: &str) -> String {
     let path = format!("{}/../../docs/claims/{claim}/report.json", env!("CARGO_MANIFEST_DIR"));
     let report: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     report["findings"].as_array().unwrap().iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure_and_a_reader_who_left_is_none() {
+    for arguments in [&["report", &sample(), "--format", "json"][..], &["list"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = Command::new(ZENLAB).args(arguments).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        let told = text(&output.stderr);
+        assert!(told.starts_with("zenlab: standard output cannot be written: No space left"), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(ZENLAB).args(arguments).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{arguments:?}");
+    }
 }
 
 #[test]

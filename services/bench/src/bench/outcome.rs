@@ -26,6 +26,8 @@ pub struct Outcome {
     pub placement: String,
     /// How the run was made.
     pub settings: Vec<Setting>,
+    /// Why memory of idle connections and unfriendly clients are not known of some; a server may have gone.
+    pub unexamined: Vec<String>,
     /// Whether nobody ended it early.
     pub is_complete: bool,
 }
@@ -77,7 +79,16 @@ impl Outcome {
         curves: Vec<Vec<CurvePoint>>,
         placement: String,
     ) -> Self {
-        Self { rate, entrants: Vec::new(), observations, curves, placement, settings: Vec::new(), is_complete: false }
+        Self {
+            rate,
+            entrants: Vec::new(),
+            observations,
+            curves,
+            placement,
+            settings: Vec::new(),
+            unexamined: Vec::new(),
+            is_complete: false,
+        }
     }
 
     /// Takes in what the blocks found of an entrant.
@@ -201,6 +212,11 @@ fn validity(outcome: &Outcome, claims: &Claims) -> Validity {
     if !outcome.is_complete {
         reasons.push("The run was ended early.".into());
     }
+    if !outcome.unexamined.is_empty() {
+        verdict = Verdict::Unreliable;
+        let why = outcome.unexamined.join("; ");
+        reasons.push(format!("Not all of it could be measured: {why}."));
+    }
     let balance = |slot: &Slot| slot.balances();
     if !outcome.entrants.iter().all(|entrant| balance(&entrant.paced) && balance(&entrant.closed)) {
         verdict = Verdict::Unreliable;
@@ -211,7 +227,16 @@ fn validity(outcome: &Outcome, claims: &Claims) -> Validity {
         ("CPU time when busy", &claims.of_busy),
         ("throughput", &claims.of_throughput),
     ] {
-        let Some(twin) = comparison.to_reference.get(1).copied().flatten() else { continue };
+        let Some(twin) = comparison.to_reference.get(1).copied().flatten() else {
+            // Where nobody is compared nothing is claimed.
+            if comparison.to_reference.iter().any(Option::is_some) {
+                verdict = Verdict::Inconclusive;
+                reasons.push(format!(
+                    "The twin could not be compared with the reference in {what}: too few pairs are left."
+                ));
+            }
+            continue;
+        };
         let interval = twin.ratio_interval();
         let text =
             format!("{:.3} ({:.3} to {:.3}) of the reference's {what}", twin.ratio(), interval.low, interval.high);
@@ -228,4 +253,32 @@ fn validity(outcome: &Outcome, claims: &Claims) -> Validity {
         reasons.push("More than half of the slots are void, or there are too few: nothing can be said.".into());
     }
     Validity { verdict, reasons }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Observation, Outcome, Verdict, validity};
+    use crate::machine::Weather;
+
+    fn observations(of_all: [&[f64]; 3]) -> Vec<Vec<Observation>> {
+        let one = |&throughput: &f64| Observation {
+            cpu_us: None,
+            busy_us: None,
+            throughput,
+            weather: [Weather::default(), Weather::default()],
+        };
+        of_all.map(|rates| rates.iter().map(one).collect()).to_vec()
+    }
+
+    #[test]
+    fn a_run_whose_twin_was_not_compared_is_not_valid() {
+        let whole = [1.0, 1.1, 1.0, 0.9, 1.0];
+        for (twin, verdict) in [(whole, Verdict::Valid), ([1.0, 1.1, 1.0, 0.9, 0.0], Verdict::Inconclusive)] {
+            let observations = observations([&whole, &twin, &whole]);
+            let mut outcome = Outcome::new(1.0, observations, Vec::new(), "Somewhere.".into());
+            outcome.is_complete = true;
+            let found = validity(&outcome, &outcome.claims(1));
+            assert_eq!(found.verdict, verdict, "{:?}", found.reasons);
+        }
+    }
 }

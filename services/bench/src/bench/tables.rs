@@ -56,7 +56,9 @@ fn cost(plan: &Plan, outcome: &Outcome, claims: &Claims) -> Table {
          latencies (from the planned instant) at {:.0} questions a second for all, where much of it is sleeping and waking; busy CPU \
          and capacity in a closed loop. A server that \
          serves fewer clients at once than {} connections holds as many as it serves: its capacity and its cost are those of \
-         fewer clients. Memory is the server's user space.",
+         fewer clients. A percentile counts what was not sent or not answered as later than all else (the interval log has answers \
+         only), and is — where so much was, or little was asked. User and system time are told apart by the kernel's samples, so — \
+         where there are few. Memory is the server's user space.",
         outcome.observations.first().map_or(0, Vec::len),
         plan.reference,
         outcome.rate,
@@ -68,7 +70,7 @@ fn cost(plan: &Plan, outcome: &Outcome, claims: &Claims) -> Table {
 fn cost_cells(at: usize, entrant: &Finding, claims: &Claims) -> Vec<Cell> {
     let asked = entrant.paced.ok.max(1) as f64;
     let cpu = middle(&claims.cpu[at]);
-    let user = entrant.usage.user_share();
+    let user = entrant.usage.user_share(entrant.facts.map_or(1, |facts| facts.processes));
     let mut cells = vec![
         with_interval(cpu),
         ratio_cell(at, &claims.of_cpu),
@@ -229,6 +231,7 @@ fn forest(id: &str, title: &str, outcome: &Outcome, comparison: &Comparison) -> 
         .zip(&comparison.to_reference)
         .filter_map(|(entrant, found)| found.map(|found| (entrant.name.clone(), found)))
         .collect();
+    let reference = outcome.entrants.first()?;
     let places = names("", rows.iter().map(|(name, _)| name));
     let point = |(at, (_, found)): (usize, (String, Estimate))| Point {
         x: found.ratio(),
@@ -241,10 +244,12 @@ fn forest(id: &str, title: &str, outcome: &Outcome, comparison: &Comparison) -> 
         id: id.into(),
         title: title.into(),
         form: Form::Forest,
-        x: axis("ratio to the reference", "x", Scale::Logarithmic),
+        x: axis(&format!("ratio to {}", reference.name), "x", Scale::Logarithmic),
         y: places,
         series: vec![Series { name: title.into(), points }],
-        note: "An interval that holds 1 is no difference.".into(),
+        note: "An interval that holds 1 is no difference. Of many intervals one may miss 1 by chance: the letters and the findings \
+               take that into account."
+            .into(),
     })
 }
 
@@ -299,7 +304,8 @@ pub(super) fn findings(plan: &Plan, outcome: &Outcome, claims: &Claims) -> Vec<S
             .filter(|(at, _)| comparison.is_best[*at])
             .map(|(_, entrant)| entrant.name.as_str())
             .collect();
-        if !best.is_empty() {
+        // Who is alone, or the only one who was measured often enough, is no winner.
+        if others(outcome).filter(|(at, _)| !comparison.groups[*at].is_empty()).count() > 1 {
             let which = if less_is_better { "Least" } else { "Most" };
             let tie = if best.len() > 1 { " (not told apart)" } else { "" };
             findings.push(format!("{which} {what}: {}{tie}.", best.join(", ")));

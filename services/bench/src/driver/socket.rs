@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 use zen::{Address, Endpoint, Transport};
@@ -41,7 +42,8 @@ impl Place {
     pub fn of(endpoint: &Endpoint) -> io::Result<Self> {
         let address = match &endpoint.address {
             Address::Host(host, port) => {
-                let found = (host.as_str(), *port).to_socket_addrs()?.next();
+                let named = |error| io::Error::other(format!("{endpoint}: {error}"));
+                let found = (host.as_str(), *port).to_socket_addrs().map_err(named)?.next();
                 Where::Host(found.ok_or_else(|| io::Error::other(format!("{endpoint}: no address is known")))?)
             }
             Address::Path(path) => Where::Path(SocketAddrUnix::new(path)?),
@@ -70,6 +72,19 @@ impl Place {
             Err(Errno::AGAIN) => Ok(Opened::Later),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Why nobody can connect, as the kernel says it of one client more; none if that one can, or hears nothing.
+    pub fn trouble(&self) -> Option<io::Error> {
+        let socket = match self.open() {
+            Ok(Opened::Connecting(socket)) => socket,
+            Ok(_) => return None,
+            Err(error) => return Some(error),
+        };
+        let mut watched = [PollFd::new(&socket, PollFlags::OUT)];
+        // What has no outcome by then has no error that could be told.
+        let _ = poll(&mut watched, Some(&Timespec { tv_sec: 1, tv_nsec: 0 }));
+        sockopt::socket_error(&socket).ok()?.err().map(Into::into)
     }
 
     const fn family(&self) -> AddressFamily {

@@ -6,6 +6,9 @@ use std::path::Path;
 /// The clock of a whole process, ended threads included (kernel: `CPUCLOCK_SCHED`).
 const PROCESS_CLOCK: i32 = 2;
 
+/// Ticks of a process from which on the parts of its time mean something: of so many, a part of 10 % is known to 4 points.
+const SAMPLES: u64 = 50;
+
 /// What has been used since a data plane was started. Only differences mean something.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -78,10 +81,11 @@ impl Usage {
         self.waited_ns += other.waited_ns;
     }
 
-    /// The part of the CPU time that was spent outside the kernel (0 to 1); none before the first tick.
-    pub fn user_share(&self) -> Option<f64> {
+    /// The part of the CPU time that was spent outside the kernel (0 to 1), of so many processes; none before each had
+    /// [`SAMPLES`] ticks. The kernel knows it from samples only, and calls all of it user time before the first one.
+    pub fn user_share(&self, processes: u64) -> Option<f64> {
         let all = self.user_ticks + self.system_ticks;
-        (all > 0).then(|| self.user_ticks as f64 / all as f64)
+        (all >= SAMPLES * processes.max(1)).then(|| self.user_ticks as f64 / all as f64)
     }
 }
 

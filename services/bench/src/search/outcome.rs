@@ -8,8 +8,8 @@ use report::{
     Verdict as Validation,
 };
 
-use super::Plan;
 use super::probe::{Probe, Verdict};
+use super::{Plan, percent};
 
 /// What a search found of one contestant.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ fn short(rate: f64) -> String {
 
 /// The report of a search.
 pub fn report(plan: &Plan, outcomes: &[Outcome], run: Run) -> Report {
-    let limit = format!("p{} < {:?}", plan.quantile * 100.0, plan.longest);
+    let limit = format!("{} < {:?}", plan.percentile(), plan.longest);
     Report {
         schema: SCHEMA,
         title: format!("The greatest rate with {limit} over {}", plan.transport),
@@ -159,13 +159,13 @@ fn probes(plan: &Plan, outcomes: &[Outcome]) -> Table {
         columns: vec![
             column("rate", "rate", "/s", None),
             column("share", "over the limit", "%", Some(true)),
-            column("quantile_us", &format!("p{}", plan.quantile * 100.0), "us", Some(true)),
+            column("quantile_us", &plan.percentile(), "us", Some(true)),
             column("verdict", "the limit was", "", None),
             column("windows", "windows", "", None),
             column("void", "void", "", Some(true)),
         ],
         rows: rows.collect(),
-        note: format!("The limit is kept while fewer than {:.2} % are over it.", (1.0 - plan.quantile) * 100.0),
+        note: format!("The limit is kept while fewer than {} % are over it.", percent(1.0 - plan.quantile)),
     }
 }
 
@@ -181,7 +181,7 @@ fn curve(plan: &Plan, outcomes: &[Outcome]) -> Chart {
         title: "Response time over the rate, all probes".into(),
         form: Form::Lines,
         x: axis("offered rate", "/s", Scale::Logarithmic),
-        y: axis(&format!("p{} from the planned instant", plan.quantile * 100.0), "us", Scale::Logarithmic),
+        y: axis(&format!("{} from the planned instant", plan.percentile()), "us", Scale::Logarithmic),
         series: outcomes.iter().map(series).collect(),
         note: format!("The limit is {:?}.", plan.longest),
     }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::{Comparison, Difference, Ratio};
 
-/// Such as `cpu>1.1` or `summary.capacity<0.9`: a column, by its id, and the ratio from which on it fails.
+/// Such as `cpu_ratio>1.1` or `cost.capacity_ratio<0.9`: a column, by its id, and the ratio from which on it fails.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gate {
     table: Option<String>,
@@ -18,7 +18,12 @@ impl FromStr for Gate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no threshold such as cpu>1.1 or summary.capacity<0.9");
+        let wrong = || {
+            format!(
+                "{text:?} is no threshold such as cpu_ratio>1.1 or cost.capacity_ratio<0.9: a column's id, < or >, and a ratio \
+                 above 0"
+            )
+        };
         let at = text.find(['<', '>']).ok_or_else(wrong)?;
         let (name, ratio) = (text[..at].trim(), text[at + 1..].trim());
         let ratio: f64 =

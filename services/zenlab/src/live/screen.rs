@@ -50,7 +50,7 @@ impl Screen {
         let (width, height) = size();
         let rows: Vec<Vec<String>> = std::iter::once(Line::head()).chain(lines.iter().map(Line::cells)).collect();
         let mut text = vec![spotlight.to_owned()];
-        text.extend(output::table(&rows));
+        text.extend(fitting(&rows, width));
         // One line too many would scroll, and the way back up would end at the wrong line.
         text.truncate(height.saturating_sub(1).max(1));
         let up = if self.drawn > 0 { format!("\x1b[{}A", self.drawn) } else { String::new() };
@@ -58,6 +58,17 @@ impl Screen {
         print(&format!("\r{up}{}\x1b[J", body.concat()));
         self.drawn = text.len();
     }
+}
+
+/// The first columns of a table, as many as there is room for: a part of a number would be another number.
+fn fitting(rows: &[Vec<String>], width: usize) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let first = |count: usize| {
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().take(count).cloned().collect()).collect();
+        output::table(&rows)
+    };
+    let fits = |lines: &Vec<String>| lines.iter().all(|line| line.chars().count() <= width);
+    (2..=columns).rev().map(first).find(fits).unwrap_or_else(|| first(1))
 }
 
 /// At most `width` characters of a line: a wrapped line would be two.
@@ -79,4 +90,15 @@ pub(super) fn size() -> (usize, usize) {
 pub(super) fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_number_is_cut_where_there_is_little_room() {
+        let rows = [["NAME", "RIGHT", "WRONG"], ["epoll", "12345", "0"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(super::fitting(&rows, 80)[1], "epoll  12345      0");
+        assert_eq!(super::fitting(&rows, 18)[1], "epoll  12345");
+        assert_eq!(super::fitting(&rows, 11), ["NAME", "epoll"]);
+    }
 }

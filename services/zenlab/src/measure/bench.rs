@@ -23,28 +23,28 @@ pub struct Args {
     #[command(flatten)]
     field: Field,
     /// Blocks; each gives a pair for every comparison
-    #[arg(long, default_value = "40", value_parser = units::count, value_name = "N")]
+    #[arg(long, default_value = "40", value_parser = units::count, allow_hyphen_values = true, value_name = "N")]
     pairs: usize,
     /// Time for all blocks, instead of their number
-    #[arg(short, long, value_parser = units::time, value_name = "TIME", conflicts_with = "pairs")]
+    #[arg(short, long, value_parser = units::time, allow_hyphen_values = true, value_name = "TIME", conflicts_with = "pairs")]
     duration: Option<Duration>,
     /// Questions a second that are offered to each [default: half of what the slowest can do]
-    #[arg(short = 'R', long, alias = "qps", value_parser = units::rate, value_name = "N")]
+    #[arg(short = 'R', long, alias = "qps", value_parser = units::rate, allow_hyphen_values = true, value_name = "N")]
     rate: Option<f64>,
     /// Time at the offered rate that each block has for each, in visits of about 20 ms
-    #[arg(long, default_value = "100ms", value_parser = units::time, value_name = "TIME")]
+    #[arg(long, default_value = "100ms", value_parser = units::time, allow_hyphen_values = true, value_name = "TIME")]
     slot: Duration,
     /// Questions of a slot, instead of its length
-    #[arg(short = 'n', long, value_parser = units::count, value_name = "N", requires = "rate", conflicts_with = "slot")]
+    #[arg(short = 'n', long, value_parser = units::count, allow_hyphen_values = true, value_name = "N", requires = "rate", conflicts_with = "slot")]
     questions: Option<usize>,
     /// Questions on the way on each connection, in the closed loop
-    #[arg(long, default_value = "1", value_parser = units::depth, value_name = "N")]
+    #[arg(long, default_value = "1", value_parser = units::depth, allow_hyphen_values = true, value_name = "N")]
     pipeline: usize,
     /// How long each is warmed up at most
-    #[arg(long, default_value = "1s", value_parser = units::time, value_name = "TIME")]
+    #[arg(long, default_value = "1s", value_parser = units::time, allow_hyphen_values = true, value_name = "TIME")]
     warmup: Duration,
     /// What the random order and the arrivals follow from
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_parser = units::seed, allow_hyphen_values = true, value_name = "N")]
     seed: u64,
     /// Whom all are compared with [default: epoll, else the first]
     #[arg(long, value_name = "NAME")]
@@ -74,11 +74,12 @@ pub struct Args {
 pub fn run(args: &Args) -> Done {
     let contestants = args.field.contestants()?;
     let plan = args.plan(&contestants)?;
+    let baseline = args.baseline.load()?;
     if args.dry_run {
         output::say_all(&describe(&plan, &contestants));
         return Ok(OK);
     }
-    let baseline = args.baseline.load()?;
+    args.output.prepare()?;
     let lab = args.field.quiet_lab()?;
     if let Some(baseline) = &baseline {
         baseline.must_have(&bench::settings(&plan, &lab, &contestants))?;
@@ -87,12 +88,14 @@ pub fn run(args: &Args) -> Done {
     let outcome =
         bench::run(&plan, &lab, &contestants, &mut progress(args.output.quiet)).map_err(|error| failed(&error))?;
     let report = bench::report(&plan, &outcome, session.end(&lab, &command(), &args.output.label));
-    let mut code = publish(&report, &args.output)?;
+    // Whatever cannot be written, the other is.
+    let (published, saved) = (publish(&report, &args.output), args.baseline.save(&report));
+    let mut code = published?;
     if let Some((lines, found)) = baseline.map(|baseline| baseline.judge(&report)).transpose()? {
         args.output.add(&lines);
         code = if code == OK { found } else { code };
     }
-    args.baseline.save(&report)?;
+    saved?;
     Ok(if code == OK && !args.keeps_limit(&outcome) { LIMIT } else { code })
 }
 
@@ -100,6 +103,11 @@ impl Args {
     fn plan(&self, contestants: &[Contestant]) -> Result<Plan, Failure> {
         let names: Vec<&str> = contestants.iter().map(|one| one.subject.name.as_str()).collect();
         let usual = if names.contains(&"epoll") { "epoll" } else { names[0] };
+        let reference = self.reference.as_deref().unwrap_or(usual);
+        if !names.contains(&reference) {
+            let names = names.join(", ");
+            return Err(Failure::usage(format!("the reference {reference:?} takes no part; there are {names}")));
+        }
         let slot = self.slot()?;
         let block = block(slot, contestants);
         let pairs = self.duration.map_or(self.pairs, |all| (all.as_secs_f64() / block.as_secs_f64()).ceil() as usize);
@@ -112,7 +120,7 @@ impl Args {
             pipeline: self.pipeline,
             warmup: self.warmup,
             seed: self.seed,
-            reference: self.reference.clone().unwrap_or_else(|| usual.to_owned()),
+            reference: reference.to_owned(),
             curve: self.curve || !self.stages.is_empty(),
             stages: self.stages.clone(),
             hostile: !self.friendly,
@@ -168,7 +176,8 @@ fn describe(plan: &Plan, contestants: &[Contestant]) -> Vec<String> {
     lines.extend(contestants.iter().map(|one| {
         let settings = one.subject.settings.join(" ");
         let held = one.at_once.unwrap_or(usize::MAX).min(plan.connections);
-        format!("{}: {held} connections {settings}", one.subject.name)
+        let connections = if held == 1 { "connection" } else { "connections" };
+        format!("{}: {held} {connections} {settings}", one.subject.name).trim_end().to_owned()
     }));
     lines
 }

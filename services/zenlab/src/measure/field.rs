@@ -1,7 +1,10 @@
 //! Who takes part.
 
+use std::collections::BTreeSet;
+
 use ::bench::bench::Contestant;
 use ::bench::{Lab, Subject};
+use chassis::settings::{self, Flags};
 use zen::{Endpoint, Transport};
 
 use crate::failure::Failure;
@@ -24,7 +27,7 @@ pub struct Field {
     #[arg(long, default_value = "tcp", value_name = "NAME")]
     pub transport: Transport,
     /// Connections, for servers that serve so many at once
-    #[arg(short, long, default_value = "16", value_parser = super::units::connections, value_name = "N")]
+    #[arg(short, long, default_value = "16", value_parser = super::units::connections, allow_hyphen_values = true, value_name = "N")]
     pub connections: usize,
     /// A setting for every server that is started, such as trace_one_in=0
     #[arg(long, value_name = "KEY=VALUE")]
@@ -66,9 +69,13 @@ impl Field {
     /// Everybody that was named, in the registry's order, then the servers that run already.
     pub fn contestants(&self) -> Result<Vec<Contestant>, Failure> {
         let mut all: Vec<Contestant> =
-            self.architectures()?.into_iter().map(|architecture| self.start(architecture)).collect();
+            self.architectures()?.into_iter().map(|architecture| self.start(architecture)).collect::<Result<_, _>>()?;
         for target in &self.target {
             all.push(self.running(target)?);
+        }
+        let mut names = BTreeSet::new();
+        if let Some(one) = all.iter().find(|one| !names.insert(&one.subject.name)) {
+            return Err(Failure::usage(format!("two are called {:?}: give each a name of its own", one.subject.name)));
         }
         if all.is_empty() {
             return Err(Failure::usage(format!("nobody serves {}", self.transport)));
@@ -91,7 +98,7 @@ impl Field {
         }
     }
 
-    fn start(&self, architecture: &Architecture) -> Contestant {
+    fn start(&self, architecture: &Architecture) -> Result<Contestant, Failure> {
         // Contestants wait for their turn; that is no idleness.
         let mut settings = vec!["idle_timeout=1h".to_owned()];
         let at_once = match (architecture.capacity.connections(), architecture.workers) {
@@ -110,14 +117,35 @@ impl Field {
             transports: vec![self.transport],
             settings,
         };
-        Contestant { subject, at_once: Some(at_once), running: None }
+        self.check(architecture, &subject.settings)?;
+        Ok(Contestant { subject, at_once: Some(at_once), running: None })
+    }
+
+    /// Says at once what the server would say of these settings when it is started.
+    fn check(&self, architecture: &Architecture, set: &[String]) -> Result<(), Failure> {
+        let listen = match self.transport {
+            Transport::Tcp | Transport::Udp => format!("{}://127.0.0.1:0", self.transport),
+            Transport::Unix | Transport::Unixgram => format!("{}:///zenlab", self.transport),
+        };
+        let flags = Flags {
+            set: set.to_vec(),
+            listen: vec![listen],
+            admin: Some("127.0.0.1:0".to_owned()),
+            ..Flags::default()
+        };
+        settings::load(architecture, &flags)
+            .map(drop)
+            .map_err(|error| Failure::usage(format!("{}: {error}", architecture.name)))
     }
 
     fn running(&self, text: &str) -> Result<Contestant, Failure> {
-        let wrong = || Failure::usage(format!("{text:?} is no target such as NAME=tcp://HOST:PORT"));
-        let (name, place) = text.split_once('=').ok_or_else(wrong)?;
+        let wrong = || Failure::usage(format!("{text:?} is no target such as NAME=tcp://HOST:PORT@http://HOST:PORT"));
+        let (name, place) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
         let (url, admin) = place.split_once('@').map_or((place, None), |(url, admin)| (url, Some(admin.to_owned())));
         let endpoint: Endpoint = url.parse().map_err(|error: zen::EndpointError| Failure::usage(error.to_string()))?;
+        if let Some(admin) = admin.as_deref().filter(|admin| !is_admin(admin)) {
+            return Err(Failure::usage(format!("{admin:?} is no admin URL such as http://127.0.0.1:9071")));
+        }
         if endpoint.transport != self.transport {
             let why = format!("{url} is no {} endpoint; say --transport {}", self.transport, endpoint.transport);
             return Err(Failure::usage(why));
@@ -130,4 +158,10 @@ impl Field {
         };
         Ok(Contestant { subject, at_once: None, running: Some((vec![endpoint], admin)) })
     }
+}
+
+/// Whether this may be where an admin API is: a host of `http://`, and no path.
+fn is_admin(url: &str) -> bool {
+    let host = url.trim_end_matches('/').strip_prefix("http://");
+    host.is_some_and(|host| !host.is_empty() && !host.contains('/'))
 }

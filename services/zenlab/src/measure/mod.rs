@@ -9,6 +9,7 @@ mod show;
 mod track;
 pub mod units;
 
+use std::io::{self, Write};
 use std::iter;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,6 +52,12 @@ pub struct Output {
 }
 
 impl Output {
+    /// Makes the directory of the report, if there is to be one. This comes before the measurement: what was measured for a
+    /// minute should not be lost for want of a place.
+    fn prepare(&self) -> Result<(), Failure> {
+        Ok(self.directory.as_deref().map_or(Ok(()), report::make_directory)?)
+    }
+
     /// Prints what belongs to the result and is no part of its report: on standard error, if standard output is for a document.
     fn add(&self, lines: &[String]) {
         match self.format {
@@ -83,22 +90,27 @@ fn command() -> String {
 
 /// Tells how far a run is, on standard error, if a person may be looking at it.
 fn progress(is_quiet: bool) -> impl FnMut(&str) {
-    let is_shown = !is_quiet && isatty(std::io::stderr());
+    let is_shown = !is_quiet && isatty(io::stderr());
     move |line| {
         if is_shown {
             // Over the last one: a line for each would bury the result.
-            eprint!("\r\x1b[2K{line}");
+            overwrite(line);
         }
     }
 }
 
+/// Puts a line over the last one of standard error. A terminal that is gone sees nothing, and the run goes on.
+fn overwrite(line: &str) {
+    let _gone = write!(io::stderr(), "\r\x1b[2K{line}");
+}
+
 /// Prints and stores a report; gives the exit code that its validity calls for.
 fn publish(report: &Report, output: &Output) -> Result<u8, Failure> {
-    if !output.quiet && isatty(std::io::stderr()) {
-        eprint!("\r\x1b[2K");
+    if !output.quiet && isatty(io::stderr()) {
+        overwrite("");
     }
     match output.format {
-        Format::Text => output::say_all(&show::text(report)),
+        Format::Text => output::say_all(&show::text(report, isatty(io::stdout()).then(crate::live::width))),
         Format::Json => print(report, report::Format::Json)?,
         Format::Md => print(report, report::Format::Markdown)?,
     }
@@ -125,22 +137,24 @@ fn watch_for_stop() {
     extern "C" fn stop(_signal: libc::c_int) {
         STOP.store(true, Ordering::Relaxed);
     }
+    // A terminal that was closed ends a run as Ctrl-C does, unless `nohup` was asked for.
+    let hang_up = Some(libc::SIGHUP).filter(|&signal| !crate::signals::is_ignored(signal));
     // SAFETY: sigaction is plain data, for which zero is valid; the handler only stores to an atomic, which is allowed in a
     // signal handler. SA_RESETHAND makes the second signal end the program.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = stop as *const () as libc::sighandler_t;
         action.sa_flags = libc::SA_RESETHAND;
-        for signal in [libc::SIGINT, libc::SIGTERM] {
+        for signal in [libc::SIGINT, libc::SIGTERM].into_iter().chain(hang_up) {
             libc::sigaction(signal, &raw const action, std::ptr::null_mut());
         }
     }
 }
 
-fn failed(error: &std::io::Error) -> Failure {
+fn failed(error: &io::Error) -> Failure {
     match error.kind() {
-        std::io::ErrorKind::InvalidInput => Failure::usage(error.to_string()),
-        std::io::ErrorKind::Interrupted => Failure::interrupted(error.to_string()),
+        io::ErrorKind::InvalidInput => Failure::usage(error.to_string()),
+        io::ErrorKind::Interrupted => Failure::interrupted(error.to_string()),
         _ => Failure::runtime(error.to_string()),
     }
 }

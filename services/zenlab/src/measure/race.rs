@@ -29,7 +29,7 @@ pub struct Args {
     #[command(flatten)]
     field: Field,
     /// How long it is
-    #[arg(short, long, default_value = "10s", value_parser = units::time, value_name = "TIME")]
+    #[arg(short, long, default_value = "10s", value_parser = units::time, allow_hyphen_values = true, value_name = "TIME")]
     duration: Duration,
     /// Lines instead of lanes, on a terminal, too
     #[arg(long)]

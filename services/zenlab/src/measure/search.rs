@@ -26,13 +26,13 @@ pub struct Args {
     #[arg(long, default_value = "p99<10ms", value_parser = units::limit, value_name = "LIMIT")]
     slo: (f64, Duration),
     /// Time for each server
-    #[arg(short, long, default_value = "40s", value_parser = units::time, value_name = "TIME")]
+    #[arg(short, long, default_value = "40s", value_parser = units::time, allow_hyphen_values = true, value_name = "TIME")]
     duration: Duration,
     /// Fail if a server cannot do so much
-    #[arg(long, value_parser = units::rate, value_name = "RATE")]
+    #[arg(long, value_parser = units::rate, allow_hyphen_values = true, value_name = "RATE")]
     at_least: Option<f64>,
     /// What orders and arrivals follow from
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_parser = units::seed, allow_hyphen_values = true, value_name = "N")]
     seed: u64,
     /// Print what would be done, and do nothing
     #[arg(long)]
@@ -48,9 +48,9 @@ pub fn run(args: &Args) -> Done {
     if args.dry_run {
         for one in &contestants {
             output::say(&format!(
-                "{}: the greatest rate with p{} < {:?}, in windows of {:?}, about {:?}",
+                "{}: the greatest rate with {} < {:?}, in windows of {:?}, about {:?}",
                 one.subject.name,
-                plan.quantile * 100.0,
+                plan.percentile(),
                 plan.longest,
                 plan.window,
                 plan.budget
@@ -58,6 +58,7 @@ pub fn run(args: &Args) -> Done {
         }
         return Ok(OK);
     }
+    args.output.prepare()?;
     let lab = args.field.quiet_lab()?;
     let session = begin(args.seed);
     let outcomes =

@@ -7,17 +7,22 @@ use crate::output;
 /// Columns that stand beside each other on a terminal.
 const ABREAST: usize = 8;
 
-/// The report for people: what may be believed, the figures, the result.
-pub fn text(report: &Report) -> Vec<String> {
+/// The report for people: what may be believed, the figures, the result. Tables are no wider than `width`, if it is known, and if
+/// one column is not wider.
+pub fn text(report: &Report, width: Option<usize>) -> Vec<String> {
     let mut lines = vec![report.title.clone(), format!("{}: {}", verdict(report), report.validity.reasons.join(" "))];
     for table in &report.tables {
         lines.push(String::new());
         lines.push(table.title.clone());
-        for columns in parts(table) {
-            lines.extend(output::table(&rows(table, &columns)));
-            lines.push(String::new());
+        for (at, columns) in parts(table, width).iter().enumerate() {
+            if at > 0 {
+                lines.push(String::new());
+            }
+            lines.extend(output::table(&rows(table, columns)));
         }
-        lines.push(table.note.clone());
+        if !table.note.is_empty() {
+            lines.extend([String::new(), table.note.clone()]);
+        }
     }
     if !report.findings.is_empty() {
         lines.push(String::new());
@@ -34,18 +39,34 @@ const fn verdict(report: &Report) -> &'static str {
     }
 }
 
-/// The columns that say anything, in handfuls.
-fn parts(table: &Table) -> Vec<Vec<usize>> {
+/// The columns that say anything, in handfuls for which there is room.
+fn parts(table: &Table, width: Option<usize>) -> Vec<Vec<usize>> {
     let says =
         |column: &usize| table.rows.iter().any(|row| row.cells.get(*column).is_some_and(|cell| cell.text != "—"));
     let spoken: Vec<usize> = (0..table.columns.len()).filter(says).collect();
-    spoken.chunks(ABREAST).map(<[usize]>::to_vec).collect()
+    let mut parts: Vec<Vec<usize>> = Vec::new();
+    for column in spoken {
+        match parts.last_mut().filter(|part| part.len() < ABREAST) {
+            Some(part) if fits(table, &[&part[..], &[column]].concat(), width) => part.push(column),
+            _ => parts.push(vec![column]),
+        }
+    }
+    parts
+}
+
+fn fits(table: &Table, columns: &[usize], width: Option<usize>) -> bool {
+    let is_short = |line: &String| width.is_none_or(|width| line.chars().count() <= width);
+    output::table(&rows(table, columns)).iter().all(is_short)
 }
 
 fn rows(table: &Table, columns: &[usize]) -> Vec<Vec<String>> {
     let head = columns.iter().map(|&at| {
         let column = &table.columns[at];
-        if column.unit.is_empty() { column.title.clone() } else { format!("{} [{}]", column.title, column.unit) }
+        match column.unit.as_str() {
+            "" => column.title.clone(),
+            "us" => format!("{} [µs]", column.title),
+            unit => format!("{} [{unit}]", column.title),
+        }
     });
     let head: Vec<String> = std::iter::once(String::new()).chain(head).collect();
     let body = table.rows.iter().map(|row| {

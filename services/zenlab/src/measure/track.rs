@@ -36,14 +36,14 @@ impl Track {
 
     /// The race as lines, the leader at the end of the track: as wide as the terminal.
     pub fn picture(&self, head: &str) -> Vec<String> {
-        let (names, figures): (Vec<&str>, Vec<String>) =
-            self.now().iter().enumerate().map(|(at, lane)| (lane.name.as_str(), self.figures(at).join(" "))).unzip();
-        let longest = |of: &mut dyn Iterator<Item = usize>| of.max().unwrap_or(0);
-        let (left, right) = (
-            longest(&mut names.iter().map(|name| name.len())),
-            longest(&mut figures.iter().map(|text| text.chars().count())),
-        );
-        let room = width().saturating_sub(left + right + 4).max(SHORTEST);
+        self.picture_of(head, width())
+    }
+
+    fn picture_of(&self, head: &str, width: usize) -> Vec<String> {
+        let left = self.now().iter().map(|lane| lane.name.len()).max().unwrap_or(0);
+        let figures = self.fitting(width.saturating_sub(left + SHORTEST + 4));
+        let right = figures.iter().map(|text| text.chars().count()).max().unwrap_or(0);
+        let room = width.saturating_sub(left + right + 4).max(SHORTEST);
         let most = self.now().iter().map(|lane| lane.answers).max().unwrap_or(0).max(1);
         let lanes = self.now().iter().zip(&figures).map(|(lane, figures)| {
             let done = (lane.answers as u128 * room as u128 / u128::from(most)) as usize;
@@ -73,6 +73,17 @@ impl Track {
 
     fn now(&self) -> &[Lane] {
         self.seen.back().map_or(&[], |(_, lanes)| lanes)
+    }
+
+    /// Each lane's figures as text, the first ones that there is room for: a part of a number would be another number.
+    fn fitting(&self, room: usize) -> Vec<String> {
+        let all: Vec<Vec<String>> = (0..self.now().len()).map(|at| self.figures(at)).collect();
+        let first = |count: usize| -> Vec<String> {
+            all.iter().map(|figures| figures[..count.min(figures.len())].join(" ")).collect()
+        };
+        let most = all.iter().map(Vec::len).max().unwrap_or(0);
+        let fits = |texts: &Vec<String>| texts.iter().all(|text| text.chars().count() <= room);
+        (1..=most).rev().map(first).find(fits).unwrap_or_else(|| first(0))
     }
 
     fn figures(&self, at: usize) -> Vec<String> {
@@ -130,6 +141,9 @@ mod tests {
         assert!(picture[3].contains("█│"), "{picture:?}");
         assert_eq!(blocks(&picture[2]), blocks(&picture[3]) / 2);
         assert!(picture[5].starts_with("a show, not a measurement"));
+        let narrow = track.picture_of("a race", 40);
+        assert!(narrow[3].ends_with("/s") && narrow[3].contains(&format!("█│ {:>9}", 100)), "{narrow:?}");
+        assert!(track.picture_of("a race", 20)[3].ends_with("█│ "), "no part of a figure");
         let plain = track.plain();
         assert!(plain[1].starts_with("bb right=100 rate="), "{plain:?}");
         assert!(plain[1].ends_with(" p50=12µs p99=- cpu=0% failed=0"), "{plain:?}");

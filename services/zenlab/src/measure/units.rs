@@ -28,6 +28,21 @@ pub fn rate(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("{text:?} is no rate from 0.001 to 100m, such as 500, 1k or 2.5m"))
 }
 
+/// Questions a second that the swarm may ask, of which 0 is nobody: 0 to 200k.
+pub fn load(text: &str) -> Result<f64, String> {
+    number(text)
+        .filter(|rate| (0.0..=2e5).contains(rate))
+        .ok_or_else(|| format!("{text:?} is no rate from 0 to 200k, such as 500 or 1k"))
+}
+
+/// Silent connections that the swarm may hold, 0 to 20,000.
+pub fn crowd(text: &str) -> Result<u32, String> {
+    number(text)
+        .filter(|count| (0.0..=2e4).contains(count) && count.fract() == 0.0)
+        .map(|count| count as u32)
+        .ok_or_else(|| format!("{text:?} is no number of connections from 0 to 20k"))
+}
+
 /// How many, from 1 to 100m.
 pub fn count(text: &str) -> Result<usize, String> {
     whole(text).ok_or_else(|| format!("{text:?} is no whole number from 1 to 100m, such as 40 or 1k"))
@@ -45,6 +60,11 @@ pub fn depth(text: &str) -> Result<usize, String> {
     whole(text)
         .filter(|count| *count <= 1024)
         .ok_or_else(|| format!("{text:?} is no number of questions from 1 to 1024"))
+}
+
+/// What chance follows from: a whole number that fits into 64 bits.
+pub fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("{text:?} is no whole number from 0 to {}", u64::MAX))
 }
 
 /// A duration such as `100ms` or `1m30s`, from 1 ms to a day.
@@ -84,7 +104,7 @@ pub fn limit(text: &str) -> Result<(f64, Duration), String> {
 mod tests {
     use std::time::Duration;
 
-    use super::{connections, count, depth, limit, rate, stage, time};
+    use super::{connections, count, crowd, depth, limit, load, rate, seed, stage, time};
 
     #[test]
     fn units_are_understood() {
@@ -93,7 +113,9 @@ mod tests {
         assert_eq!(rate("0.001"), Ok(0.001));
         assert_eq!(count("16"), Ok(16));
         assert_eq!(connections("100k"), Ok(100_000));
+        assert_eq!((load("0"), load("1k"), crowd("0"), crowd("1k")), (Ok(0.0), Ok(1000.0), Ok(0), Ok(1000)));
         assert_eq!(depth("1k"), Ok(1000));
+        assert_eq!(seed("18446744073709551615"), Ok(u64::MAX));
         assert_eq!(time("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(stage("10s@1k"), Ok((Duration::from_secs(10), 1000.0)));
         let (quantile, longest) = limit("p99.9<500us").expect("a limit");
@@ -107,6 +129,12 @@ mod tests {
             assert!(rate(wrong).is_err() && count(wrong).is_err(), "{wrong}");
         }
         assert!(count("1.5").is_err() && connections("100001").is_err() && depth("1025").is_err());
+        for wrong in ["-1", "x", "200001", "NaN"] {
+            assert!(load(wrong).is_err() && crowd(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["-1", "x", "1.5", "18446744073709551616", ""] {
+            assert!(seed(wrong).is_err_and(|why| why.contains("from 0 to 18446744073709551615")), "{wrong}");
+        }
         assert!(time("0s").is_err() && time("25h").is_err());
         assert!(stage("10s").is_err() && stage("10s@0").is_err() && stage("0s@1k").is_err());
         for wrong in ["99<1ms", "p99", "p0<1ms", "p100<1ms", "p99.99999999999<1ms", "pNaN<1ms", "p99<0s", "p99<61s"] {
