@@ -275,10 +275,14 @@ fn wrong_usage_says_what_is_wrong() {
         (&["race", "--only", "thread_pool", "--set", "workers=0"], "thread_pool: `workers` = \"0\""),
         (&["search", "--only", "epoll", "--set", "a=b"], "epoll: there is no setting `a`"),
         (&["bench", "--baseline", "no-such-run", "--dry-run"], "there is no baseline \"no-such-run\""),
-        (&["bench", "--target", "=tcp://127.0.0.1:1"], "is no target such as NAME=tcp://HOST:PORT"),
+        (&["bench", "--target", "=tcp://127.0.0.1:1"], "is no target such as tcp://HOST:PORT or NAME=tcp://HOST:PORT"),
         (&["bench", "--target", "a=tcp://127.0.0.1:1", "--target", "a=tcp://127.0.0.1:2"], "two are called \"a\""),
         (&["bench", "--target", "a=tcp://127.0.0.1:1@x"], "\"x\" is no admin URL such as http://127.0.0.1:9071"),
-        (&["bench", "--target", "x"], "is no target such as NAME=tcp://HOST:PORT"),
+        (
+            &["bench", "epoll"],
+            "\"epoll\" is no target such as tcp://HOST:PORT or NAME=tcp://HOST:PORT@http://HOST:PORT; --only epoll",
+        ),
+        (&["bench", "--target", "x"], "is no target such as tcp://HOST:PORT or NAME=tcp://HOST:PORT"),
         (&["search", "--slo", "99<1s"], "is no limit such as p99<5ms: "),
     ] {
         let output = zenlab(arguments);

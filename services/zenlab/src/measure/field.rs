@@ -20,7 +20,10 @@ pub struct Field {
     /// Architectures to start and measure, or `all` [default: lesson, one of each kind]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     only: Vec<String>,
-    /// A server that runs already, as NAME=URL, or NAME=URL@ADMIN-URL to see what it uses; once for each
+    /// Servers that run already, such as tcp://127.0.0.1:1071; NAME=URL gives one a name, URL@ADMIN-URL lets see what it uses
+    #[arg(value_name = "URL")]
+    urls: Vec<String>,
+    /// The same, once for each
     #[arg(long, value_name = "NAME=URL")]
     target: Vec<String>,
     /// How questions travel: tcp, udp, unix or unixgram
@@ -49,28 +52,33 @@ impl Field {
     ///
     /// This comes before everything that might start a thread.
     pub fn lab(&self) -> Result<Lab, Failure> {
-        super::open_lab(self.target.is_empty() && !self.host_network)
+        super::open_lab(self.starts_all() && !self.host_network)
     }
 
     /// The same, with cores of their own for client and servers that do not sleep, if that is possible and nobody objects.
     pub fn quiet_lab(&self) -> Result<Lab, Failure> {
         let mut lab = self.lab()?;
-        if self.target.is_empty() && !self.unpinned {
+        if self.starts_all() && !self.unpinned {
             // Where that is refused the report says so.
             let _ = lab.pin();
         }
-        if self.target.is_empty() && !self.may_sleep {
+        if self.starts_all() && !self.may_sleep {
             // The same holds for this.
             let _ = lab.keep_awake();
         }
         Ok(lab)
     }
 
+    /// Whether nobody takes part who runs already.
+    const fn starts_all(&self) -> bool {
+        self.urls.is_empty() && self.target.is_empty()
+    }
+
     /// Everybody that was named, in the registry's order, then the servers that run already.
     pub fn contestants(&self) -> Result<Vec<Contestant>, Failure> {
         let mut all: Vec<Contestant> =
             self.architectures()?.into_iter().map(|architecture| self.start(architecture)).collect::<Result<_, _>>()?;
-        for target in &self.target {
+        for target in self.urls.iter().chain(&self.target) {
             all.push(self.running(target)?);
         }
         let mut names = BTreeSet::new();
@@ -84,7 +92,7 @@ impl Field {
     }
 
     fn architectures(&self) -> Result<Vec<&'static Architecture>, Failure> {
-        if self.only.is_empty() && !self.target.is_empty() {
+        if self.only.is_empty() && !self.starts_all() {
             return Ok(Vec::new());
         }
         let lesson = ["lesson".to_owned()];
@@ -139,9 +147,14 @@ impl Field {
     }
 
     fn running(&self, text: &str) -> Result<Contestant, Failure> {
-        let wrong = || Failure::usage(format!("{text:?} is no target such as NAME=tcp://HOST:PORT@http://HOST:PORT"));
-        let (name, place) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(wrong)?;
+        let named = text.split_once('=').filter(|(name, _)| !name.contains("://"));
+        let (name, place) = match named {
+            Some((name, place)) if !name.is_empty() => (Some(name), place),
+            None if text.contains("://") => (None, text),
+            _ => return Err(no_target(text)),
+        };
         let (url, admin) = place.split_once('@').map_or((place, None), |(url, admin)| (url, Some(admin.to_owned())));
+        let name = name.unwrap_or(url);
         let endpoint: Endpoint = url.parse().map_err(|error: zen::EndpointError| Failure::usage(error.to_string()))?;
         if let Some(admin) = admin.as_deref().filter(|admin| !is_admin(admin)) {
             return Err(Failure::usage(format!("{admin:?} is no admin URL such as http://127.0.0.1:9071")));
@@ -158,6 +171,14 @@ impl Field {
         };
         Ok(Contestant { subject, at_once: None, running: Some((vec![endpoint], admin)) })
     }
+}
+
+fn no_target(text: &str) -> Failure {
+    let hint =
+        target::architectures(&[text.to_owned()]).map_or(String::new(), |_| format!("; --only {text} starts it"));
+    Failure::usage(format!(
+        "{text:?} is no target such as tcp://HOST:PORT or NAME=tcp://HOST:PORT@http://HOST:PORT{hint}"
+    ))
 }
 
 /// Whether this may be where an admin API is: a host of `http://`, and no path.
