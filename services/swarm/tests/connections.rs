@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::HashSet;
+use std::io::Write;
 use std::net::{IpAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,6 +47,23 @@ fn a_connection_is_closed_when_it_is_old_and_never_in_a_question() {
     wait_until("old connections", || (CLOSED.load(Ordering::Relaxed) >= 6).then_some(()));
     let ledger = service.stop();
     assert!(ledger.failed() == 0 && ledger.ok() > 0, "{ledger:?}");
+}
+
+#[test]
+fn who_is_sent_away_does_not_come_back_at_once() {
+    let full = |mut client: TcpStream| {
+        // Whoever has gone already is not told.
+        let _ = client.write_all(zen::error::BUSY.as_bytes());
+    };
+    for (kind, questions) in [(Kind::Trickler, 1), (Kind::SlowReader, 16)] {
+        let began = Instant::now();
+        let service = start(tcp(full), |plan| light(plan, kind, 0.0, 1));
+        let tried = wait_for(&service, "refusals", |ledger| ledger.failed() >= 20 * questions);
+        // Between two attempts there is a tenth of a second.
+        let most = (began.elapsed().as_secs_f64() * 10.0 + 2.0) * questions as f64;
+        assert!(tried.ledger.planned as f64 <= most, "{}: more than {most}: {tried:?}", kind.label());
+        service.stop();
+    }
 }
 
 #[test]

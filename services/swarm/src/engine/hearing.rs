@@ -236,8 +236,10 @@ impl Engine {
     pub(super) fn lose(&mut self, id: usize, outcome: Outcome) -> io::Result<()> {
         let now = Instant::now();
         let Some(client) = &self.clients[id] else { return Ok(()) };
-        if client.on_the_way.is_empty() && client.phase != Phase::Late {
-            let lane = client.lane;
+        let lane = client.lane;
+        // Who has no schedule asks again as soon as it is connected: sent away each time, it would do nothing else.
+        let has_no_pace = client.on_the_way.is_empty() || self.lanes[lane].manner().way == Way::Closed;
+        if has_no_pace && client.phase != Phase::Late {
             self.lanes[lane].back_off(now);
         }
         self.end_all(id, outcome, now);
