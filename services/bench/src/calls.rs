@@ -32,6 +32,8 @@ pub(crate) fn count(leader: Option<u32>, crowd: &mut Crowd, rate: f64) -> io::Re
     if !is_traced(leader, &mut tracer) {
         let _ = tracer.kill();
         let _ = tracer.wait();
+        // It may have begun it.
+        let _ = fs::remove_file(&file);
         return Ok(None);
     }
     let slot = crowd.slot(TIME, Pace::even(rate.min(2000.0)))?;

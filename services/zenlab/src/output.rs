@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
+/// Whether the reader of the result has left.
+static HAS_LEFT: AtomicBool = AtomicBool::new(false);
+
 /// Whether a part of the result could not be written.
 static IS_LOST: AtomicBool = AtomicBool::new(false);
 
@@ -19,11 +22,17 @@ pub fn say(line: &str) {
 pub fn say_bytes(bytes: &[u8]) {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe && !IS_LOST.swap(true, Ordering::Relaxed) => {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => HAS_LEFT.store(true, Ordering::Relaxed),
+        Err(error) if !IS_LOST.swap(true, Ordering::Relaxed) => {
             complain(&format!("zenlab: standard output cannot be written: {error}"));
         }
         _ => {}
     }
+}
+
+/// Whether the reader of the result has left: what would go on for him for ever may end.
+pub fn has_left() -> bool {
+    HAS_LEFT.load(Ordering::Relaxed)
 }
 
 /// Whether a part of the result could not be written though somebody waits for it; that was told then.

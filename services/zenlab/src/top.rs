@@ -6,6 +6,7 @@ use crate::api::Api;
 use crate::failure::{Failure, OK, Outcome};
 use crate::lab::Member;
 use crate::live::{Screen, Sight, Watch};
+use crate::output;
 use crate::signals::{Event, Signals};
 use crate::target;
 
@@ -42,6 +43,9 @@ pub fn run(args: &Args) -> Outcome {
                     &format!("{} · Ctrl-C ends this view only", watch.spotlight()),
                     &watch.look(&sights(&servers)),
                 );
+                if output::has_left() {
+                    return Ok(OK);
+                }
                 next = Instant::now() + screen.pace();
             }
         }

@@ -276,6 +276,7 @@ fn wrong_usage_says_what_is_wrong() {
         (&["search", "--only", "epoll", "--set", "a=b"], "epoll: there is no setting `a`"),
         (&["bench", "--baseline", "no-such-run", "--dry-run"], "there is no baseline \"no-such-run\""),
         (&["bench", "--target", "=tcp://127.0.0.1:1"], "is no target such as tcp://HOST:PORT or NAME=tcp://HOST:PORT"),
+        (&["bench", "--only", "epoll", "--transport", "udp", "--pipeline", "2"], "--pipeline 2 over udp: "),
         (&["bench", "--target", "a=tcp://127.0.0.1:1", "--target", "a=tcp://127.0.0.1:2"], "two are called \"a\""),
         (&["bench", "--target", "a=tcp://127.0.0.1:1@x"], "\"x\" is no admin URL such as http://127.0.0.1:9071"),
         (

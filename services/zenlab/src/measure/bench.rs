@@ -108,11 +108,16 @@ impl Args {
             let names = names.join(", ");
             return Err(Failure::usage(format!("the reference {reference:?} takes no part; there are {names}")));
         }
+        let transport = self.field.transport;
+        if self.pipeline > 1 && !transport.is_stream() {
+            let why = "a datagram socket has one question on the way, so it must be 1";
+            return Err(Failure::usage(format!("--pipeline {} over {transport}: {why}", self.pipeline)));
+        }
         let slot = self.slot()?;
         let block = block(slot, contestants);
         let pairs = self.duration.map_or(self.pairs, |all| (all.as_secs_f64() / block.as_secs_f64()).ceil() as usize);
         Ok(Plan {
-            transport: self.field.transport,
+            transport,
             connections: self.field.connections,
             rate: self.rate,
             pairs,

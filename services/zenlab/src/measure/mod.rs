@@ -40,7 +40,7 @@ pub struct Output {
     /// How the result is printed
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: Format,
-    /// A directory for the report: page, pictures, Markdown and JSON
+    /// A directory for the report: page, pictures, Markdown, JSON and interval log
     #[arg(short = 'o', long = "output", value_name = "DIR")]
     directory: Option<std::path::PathBuf>,
     /// A name for this run in its report
