@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use chassis::{Architecture, Capacity, Family, Site, StreamListener, Talk, Wants, Workers};
-use eventloop::{Accepted, EventLoop, LoopHandle, Protocol, ServerHandle, Socket, Transport};
+use eventloop::{Accepted, EventLoop, LoopHandle, Protocol, ServerHandle, Transport};
 
 pub const ARCHITECTURE: Architecture = Architecture {
     name: "callbacks",
@@ -98,7 +98,7 @@ impl Protocol for Client {
             self.talk.failed(&error);
         }
         if self.talk.closes_first() {
-            let _ = transport.with_socket(Socket::try_clone).map(|copy| copy.map(chassis::linger));
+            transport.take_socket().into_iter().for_each(chassis::linger);
         }
     }
 }

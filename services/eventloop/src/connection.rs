@@ -78,6 +78,10 @@ impl Connection {
         self.unsent.len() - self.sent
     }
 
+    pub(crate) const fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     pub(crate) fn is_reading(&self) -> bool {
         !(self.connecting || self.reading_paused || self.read_ended || self.closing)
     }

@@ -50,6 +50,7 @@
 //! | `pause_reading`, `resume_reading`, `is_reading` | the same, pausing also on [`DatagramTransport`] | twice is as good as once |
 //! | `set_write_buffer_limits(high, low)` and its getters | the same | both marks are given; the default is asyncio's |
 //! | `transport.get_extra_info(…)` | [`Transport::peer_name`], [`Transport::socket_name`], [`Transport::with_socket`] | methods instead of strings; on [`DatagramTransport`] as well |
+//! | – | [`Transport::take_socket`] | in `connection_lost`: the socket goes on elsewhere |
 //! | `DatagramTransport.sendto` | [`DatagramTransport::sendto`] | never queues: a full socket is an error for the caller to count |
 //! | a callback raises | a callback panics | caught; the connection is closed; the exception handler is told |
 //! | `add_writer`, `sock_recv` and its like, `set_protocol`, `writelines` | – | left out: a [`Transport`] and one protocol do |

@@ -161,6 +161,16 @@ impl LoopHandle {
         });
     }
 
+    /// Takes out a connection that is over.
+    pub(crate) fn take_lost(&self, token: Token) -> Option<Connection> {
+        let is_lost = self.connection(token, |connection, _, _| connection.is_lost())?;
+        let source = if is_lost { self.0.sources.borrow_mut().remove(token) } else { None };
+        match source {
+            Some(Source::Connection(connection)) => Some(connection),
+            _ => None,
+        }
+    }
+
     /// The connection's last call, and its end.
     pub(crate) fn lose_connection(&self, token: Token) {
         let found = self.connection(token, |connection, _, _| (connection.protocol.take(), connection.error.take()));

@@ -114,6 +114,12 @@ impl Transport {
         self.connection(|connection| call(&connection.socket))
     }
 
+    /// Takes the socket out of a connection that is over: for a protocol that, in `connection_lost`, hands it on. A copy would
+    /// need a descriptor, which there may not be. `None` while the connection stands, and once it is taken.
+    pub fn take_socket(&self) -> Option<Socket> {
+        self.event_loop.take_lost(self.token).map(|connection| connection.socket)
+    }
+
     /// Calls `call` with the connection's own protocol, which must be a `P`, before the loop waits again, if the
     /// connection is still there.
     pub fn call_soon<P: Protocol>(&self, call: impl FnOnce(&mut P, &Transport) + 'static) {

@@ -132,3 +132,32 @@ fn fail_once_without_a_handler() {
     SockRef::from(&copy).shutdown(std::net::Shutdown::Both).expect("a listener that fails");
     event_loop.run_once(Some(Duration::from_mins(1))).expect("a turn");
 }
+
+/// Hands its socket on when the connection is over.
+struct Giver(Rc<RefCell<Option<eventloop::Socket>>>);
+
+impl eventloop::Protocol for Giver {
+    fn data_received(&mut self, transport: &eventloop::Transport, _: &[u8]) {
+        assert!(transport.take_socket().is_none(), "the connection stands");
+        transport.abort();
+    }
+
+    fn connection_lost(&mut self, transport: &eventloop::Transport, _: Option<std::io::Error>) {
+        *self.0.borrow_mut() = transport.take_socket();
+        assert!(transport.take_socket().is_none() && transport.raw_fd().is_none());
+    }
+}
+
+#[test]
+fn a_socket_can_be_taken_out_of_a_connection_that_is_over() {
+    let mut event_loop = EventLoop::new().unwrap();
+    let (ours, mut theirs) = pair();
+    let taken = Rc::default();
+    event_loop.connect_accepted_socket(ours, Giver(Rc::clone(&taken)));
+    theirs.write_all(b"that is all").unwrap();
+    until(&mut event_loop, || taken.borrow().is_some());
+    taken.take().unwrap().write_all(b"goodbye").unwrap();
+    let mut heard = String::new();
+    theirs.read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "goodbye");
+}

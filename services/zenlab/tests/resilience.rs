@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
-use support::client::{A, Datagram, Q, Stream};
+use support::client::{A, BAD_BYTE, Datagram, End, Q, Stream};
 use support::process::{Process, descendants, raise_descriptor_limit};
 use support::{Architecture, Server, ZENLAB, for_each, for_each_alone, registry, wait_for};
 
@@ -289,4 +289,19 @@ fn a_drain_loses_no_letter_that_waits_for_a_worker() {
         assert_eq!(client.receive(), A);
     }
     server.stop();
+}
+
+#[test]
+fn an_ending_is_heard_though_there_are_no_more_descriptors() {
+    for_each(loops(), |architecture| {
+        let server = Server::start_on(&architecture.name, &["tcp"], &[]);
+        let mut client = Stream::connect(&server, "tcp");
+        client.ask(Q, A);
+        limit_descriptors(server.leader("tcp"), Some(NO_MORE));
+        // More than one read takes: what lies unread when the stream is closed makes a reset of it.
+        client.say(&[0; 10_000]);
+        assert_eq!(client.hear_rest(), (BAD_BYTE.to_vec(), End::Closed), "{}", architecture.name);
+        server.stop();
+        Vec::new()
+    });
 }
