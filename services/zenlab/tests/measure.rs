@@ -365,8 +365,7 @@ fn a_race_says_what_it_is_worth() {
     assert!(shown.ends_with("a show, not a measurement: on few cores the scheduler picks the winner\n"), "{shown}");
 }
 
-#[test]
-fn a_server_that_runs_already_is_measured_and_ctrl_c_prints_what_is_there() {
+fn server() -> bench::Server {
     let lab = bench::Lab::open(std::path::Path::new(env!("CARGO_BIN_EXE_zenlab")), false).unwrap();
     let subject = bench::Subject {
         name: "epoll".into(),
@@ -374,7 +373,30 @@ fn a_server_that_runs_already_is_measured_and_ctrl_c_prints_what_is_there() {
         transports: vec![zen::Transport::Tcp],
         settings: Vec::new(),
     };
-    let server = lab.start(&subject).unwrap();
+    lab.start(&subject).unwrap()
+}
+
+#[test]
+fn nothing_is_said_of_the_cpu_time_of_servers_that_only_have_a_url() {
+    let server = server();
+    let url = server.endpoint(zen::Transport::Tcp).unwrap().to_string();
+    let other = format!("other={url}");
+    let output = zenlab(&[&["bench", &url, &other, "--format", "json"], &SHORT[..], &RATE].concat());
+    assert!([0, 4].contains(&code(&output)), "{output:?}");
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    let cost = report.tables.iter().find(|table| table.id == "cost").unwrap();
+    let subjects: Vec<&str> = cost.rows.iter().map(|row| row.subject.as_str()).collect();
+    assert_eq!(subjects, [&url, &format!("{url} (twin)"), "other"]);
+    for id in ["cpu_us", "cpu_ratio", "busy_us", "busy_ratio"] {
+        let at = cost.columns.iter().position(|column| column.id == id).unwrap();
+        assert!(cost.rows.iter().all(|row| row.cells[at].value.is_none()), "{id}");
+    }
+    assert!(!report.findings.iter().any(|finding| finding.contains("CPU")), "{:?}", report.findings);
+}
+
+#[test]
+fn a_server_that_runs_already_is_measured_and_ctrl_c_prints_what_is_there() {
+    let server = server();
     let target = format!("mine={}@{}", server.endpoint(zen::Transport::Tcp).unwrap(), server.admin().unwrap());
     let (user, screen) = terminal();
     let mut child = Command::new(env!("CARGO_BIN_EXE_zenlab"))

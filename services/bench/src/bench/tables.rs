@@ -110,7 +110,7 @@ fn with_interval(middle: Option<(f64, Option<Estimate>)>) -> Cell {
 
 fn ratio_cell(at: usize, comparison: &Comparison) -> Cell {
     let group = comparison.groups[at].clone();
-    if at == 0 {
+    if at == 0 && comparison.to_reference.iter().any(Option::is_some) {
         return Cell { text: group, ..cell(1.0) };
     }
     match comparison.to_reference[at] {
