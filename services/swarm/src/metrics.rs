@@ -44,14 +44,19 @@ pub const METRICS: &[Metric] = &[
     histogram(
         "zen_swarm_send_lag_seconds",
         BOTH,
-        "From the instant at which a question should have been asked to asking it: the swarm's own lateness.",
+        "From the instant at which a question should have been asked to asking it: waiting for a free connection, and the \
+         swarm's own lateness.",
     ),
     histogram("zen_swarm_connect_duration_seconds", BOTH, "How long it took to connect."),
     gauge("zen_swarm_target_rate", BOTH, "Questions a second that are asked for."),
     gauge("zen_swarm_inflight", BOTH, "Questions that were asked and have no outcome yet."),
     gauge("zen_swarm_waiting", BOTH, "Questions whose turn has not come, or that wait for a free connection."),
     gauge("zen_swarm_connections", BOTH, "Open connections."),
-    counter("zen_swarm_late_sends_total", BOTH, "Questions that were asked more than a millisecond late."),
+    counter(
+        "zen_swarm_late_sends_total",
+        BOTH,
+        "Questions that the swarm asked more than a millisecond after it could: they were due, and a connection was free.",
+    ),
     counter("zen_swarm_unasked_total", BOTH, "Answers that came while nothing was asked."),
     counter("zen_swarm_duplicates_total", BOTH, "Datagrams that came twice."),
     counter("zen_swarm_late_answers_total", BOTH, "Datagrams that came after they had been given up."),
@@ -89,9 +94,9 @@ pub const METRICS: &[Metric] = &[
     gauge("zen_swarm_worker_busy_ratio", WORKER, "Part of its last second in which a worker did not wait."),
     counter("zen_swarm_worker_cpu_seconds_total", WORKER, "CPU time of a worker's thread."),
     gauge(
-        "zen_swarm_worker_send_lag_p99_seconds",
+        "zen_swarm_worker_lateness_p99_seconds",
         WORKER,
-        "How late a worker asked in its last second, if it asked anything: 99th percentile.",
+        "How late a worker asked by its own doing in its last second, if it asked anything: 99th percentile.",
     ),
     gauge("zen_swarm_paused", NONE, "Whether the swarm is paused."),
     gauge("zen_swarm_plan_generation", NONE, "The plan's generation: how often it has been changed, and one."),
@@ -207,8 +212,8 @@ impl Books {
             sheet.put("zen_swarm_worker_target_rate", &labels, health.target_rate);
             sheet.put("zen_swarm_worker_busy_ratio", &labels, health.busy);
             sheet.put("zen_swarm_worker_cpu_seconds_total", &labels, health.cpu.as_secs_f64());
-            if let Some(lag) = health.lag_p99 {
-                sheet.put("zen_swarm_worker_send_lag_p99_seconds", &labels, lag.as_secs_f64());
+            if let Some(late) = health.lateness_p99 {
+                sheet.put("zen_swarm_worker_lateness_p99_seconds", &labels, late.as_secs_f64());
             }
         }
     }

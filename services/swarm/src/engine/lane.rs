@@ -12,6 +12,9 @@ use crate::schedule::Schedule;
 /// Between two attempts to open a connection that is kept, after a failure: doubling up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
+/// Conversations that a lane of visits has at once; what should begin beyond waits.
+const MOST_VISITORS: usize = 512;
+
 /// How fast questions that had to wait are asked, in parts of the rate, where that is capped.
 const CATCH_UP: f64 = 2.0;
 
@@ -29,6 +32,8 @@ pub(super) struct Lane {
     pub clients: usize,
     /// Clients that have been given up and may still be answered.
     pub late: usize,
+    /// Since when there has been room for another visitor.
+    pub visitors_since: Instant,
     pub retry_at: Instant,
     retry_after: Duration,
     /// Before this nobody asks, where catching up is capped.
@@ -50,6 +55,7 @@ impl Lane {
             free: VecDeque::new(),
             clients: 0,
             late: 0,
+            visitors_since: now,
             retry_at: now,
             retry_after: RETRY.0,
             not_before: now,
@@ -78,6 +84,19 @@ impl Lane {
         self.over && self.clients + self.late == 0 && self.waiting.is_empty()
     }
 
+    /// Whether another visitor may come.
+    pub fn has_room(&self) -> bool {
+        self.clients < MOST_VISITORS
+    }
+
+    /// A client is gone, as could have been known since then.
+    pub fn lose_one(&mut self, since: Instant) {
+        if !self.has_room() {
+            self.visitors_since = since;
+        }
+        self.clients -= 1;
+    }
+
     pub fn back_off(&mut self, now: Instant) {
         self.retry_at = now + self.retry_after;
         self.retry_after = (self.retry_after * 2).min(RETRY.1);
@@ -91,6 +110,11 @@ impl Lane {
     /// Whether one that waits may be asked now.
     pub fn may_ask(&self, now: Instant) -> bool {
         self.load.over_run != OverRun::Cap || self.not_before <= now
+    }
+
+    /// Until when those who wait were held back, where that is capped.
+    pub fn held_back_until(&self) -> Option<Instant> {
+        (self.load.over_run == OverRun::Cap).then_some(self.not_before)
     }
 
     /// One has been asked: the next one has to wait for its part of time, where that is capped.

@@ -26,8 +26,10 @@ pub(super) struct Durations {
     response: Vec<(f64, f64)>,
     longest: Option<f64>,
     service: [Option<f64>; 2],
-    /// How late the swarm itself asked: 99th percentile of its latest worker.
+    /// From the planned instant to asking: 99th percentile.
     lag: Option<f64>,
+    /// How late the swarm itself asked: 99th percentile of its latest worker.
+    lateness: Option<f64>,
 }
 
 impl Durations {
@@ -38,7 +40,8 @@ impl Durations {
             response,
             longest: seen.response.quantile(1.0),
             service: [seen.service.quantile(0.5), seen.service.quantile(0.99)],
-            lag: tally.worst_lag(0.99),
+            lag: seen.lag.quantile(0.99),
+            lateness: tally.worst_lateness(0.99),
         }
     }
 
@@ -124,7 +127,7 @@ impl Known<'_> {
                 idle * 100.0
             ));
         }
-        let late = self.durations.iter().filter_map(|durations| durations.lag).fold(0.0, f64::max);
+        let late = self.durations.iter().filter_map(|durations| durations.lateness).fold(0.0, f64::max);
         if late > LATE_US {
             verdict = Verdict::Unreliable;
             reasons.push(format!("The swarm asked up to {} late by itself (99th percentile).", time(late)));
@@ -163,6 +166,7 @@ impl Known<'_> {
             let mut cells = vec![count(ledger.planned), figure(right), figure(Some(ledger.ok() as f64 / elapsed))];
             cells.extend([0.5, 0.9, 0.99, 0.999].map(|q| figure(durations.response(q))));
             cells.push(figure(durations.longest));
+            cells.push(figure(durations.lag));
             cells.extend(durations.service.map(figure));
             row(&seen.target, cells)
         };
@@ -178,12 +182,14 @@ impl Known<'_> {
                 column("p99", "p99", "us", Some(true)),
                 column("p999", "p99.9", "us", Some(true)),
                 column("longest", "longest", "us", Some(true)),
+                column("lag_p99", "p99 until asking", "us", Some(true)),
                 column("service_p50", "p50 from asking", "us", Some(true)),
                 column("service_p99", "p99 from asking", "us", Some(true)),
             ],
             rows: self.seen.iter().zip(&self.durations).map(line).collect(),
             note: "Percentiles are counted from the instant at which a question should have been asked; clients without a \
-                   schedule have none, and who reads slowly is not counted."
+                   schedule have none, and who reads slowly is not counted. Until it is asked a question waits for a free \
+                   connection, which is the server's doing; a swarm that was late by itself is named at the top."
                 .into(),
         }
     }
