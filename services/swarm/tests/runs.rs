@@ -169,6 +169,37 @@ fn a_run_may_have_it_otherwise_within_the_limits() {
 }
 
 #[test]
+fn a_run_and_the_load_beside_it_are_within_the_ceilings_together() {
+    // Nobody comes in the first hour.
+    let later = format!("name = \"later\"\n{SENTENCES}stages = \"1h@0,1h@110k\"\n[population]\nchurner = 1\n");
+    let service = service(&[("later.toml", &later)]);
+    let change = |query: &str, stages: &str| {
+        let body = json!({"steady": {"stages": stages}}).to_string();
+        ask(&service, "PATCH", &format!("{PLAN}{query}"), &[JSON, ANY], &body)
+    };
+    let much = "1h@0,1h@100k";
+    for query in ["", "?ttl=24h"] {
+        assert_eq!(change("", "1h@0").status, 200);
+        assert_eq!(change("", much).status, 200);
+        if !query.is_empty() {
+            assert_eq!(change(query, "1h@0").status, 200, "what comes back counts as well");
+        }
+        let refused = problem(&begin(&service, &json!({"scenario": "later", "targets": ["known"]})), 422);
+        assert_eq!(refused["errors"][0]["pointer"], "/rate", "{refused}");
+    }
+    assert_eq!(change("", "1h@0").status, 200);
+    assert_eq!(begin(&service, &json!({"scenario": "later", "targets": ["known"]})).status, 202);
+    for query in ["", "?dry_run=true", "?ttl=60s"] {
+        let refused = problem(&change(query, much), 422);
+        assert_eq!(refused["errors"][0]["pointer"], "/steady_rate", "{refused}");
+        assert!(refused["detail"].as_str().unwrap().contains("run 1"), "{refused}");
+    }
+    ask(&service, "POST", "/api/v1/runs/1/cancel", &[], "");
+    assert_eq!(change("", much).status, 200);
+    service.stop();
+}
+
+#[test]
 fn runs_need_the_token_where_there_is_one() {
     let file = std::env::temp_dir().join(format!("swarm-runs-token-{}", std::process::id()));
     fs::write(&file, "right-token\n").unwrap();

@@ -118,21 +118,9 @@ impl Clients {
         check("source_addresses", self.source_addresses as f64, 1.0, 250.0)
     }
 
-    /// The highest rate that there will be, if `rate` is what the plan says, in questions a second.
-    pub(crate) fn highest_rate(&self, rate: f64) -> f64 {
-        let stages = stages::parse(&self.stages, MOST_RATE).unwrap_or_default();
-        if stages.is_empty() { rate } else { stages.iter().map(|stage| stage.from.max(stage.to)).fold(0.0, f64::max) }
-    }
-
     /// How long the stages take together, in seconds; 0 if there are none.
     pub(crate) fn seconds(&self) -> f64 {
         stages::parse(&self.stages, MOST_RATE).unwrap_or_default().iter().map(|stage| stage.seconds).sum()
-    }
-
-    /// Connections that are kept, at least as many as each kind needs.
-    pub(crate) fn kept(&self) -> usize {
-        let kinds = self.population.kinds(Transport::Tcp).filter(|kind| kind.has_connections()).count();
-        self.idle + if kinds == 0 { 0 } else { self.connections.max(kinds) }
     }
 
     /// The loads for one endpoint: one for each kind.
