@@ -20,6 +20,10 @@ const TARGET: &[&str] = &["architecture"];
 const WORKER: &[&str] = &["worker"];
 const NONE: &[&str] = &[];
 
+/// What a run that has brought its own scenario counts as: names are anybody's, and labels are few. No scenario has a name with
+/// a space.
+const OWN_LOAD: &str = "own load";
+
 /// Every metric of the swarm, in the order of `/metrics`.
 pub const METRICS: &[Metric] = &[
     counter(
@@ -34,7 +38,11 @@ pub const METRICS: &[Metric] = &[
         BOTH,
         "Questions that could no longer be asked, because their conversation had ended.",
     ),
-    counter("zen_swarm_dropped_total", BOTH, "Questions that were given up, because too many waited."),
+    counter(
+        "zen_swarm_dropped_total",
+        BOTH,
+        "Questions that were given up: 10,000 of their load waited already, or the plan says `over_run = drop`.",
+    ),
     histogram(
         "zen_swarm_request_duration_seconds",
         BOTH,
@@ -66,7 +74,11 @@ pub const METRICS: &[Metric] = &[
         "Questions that were asked, by the kind of client and by what became of them.",
     ),
     gauge("zen_swarm_kind_connections", &["kind"], "Open connections, by the kind of client."),
-    gauge("zen_swarm_run_active", &["scenario"], "1 for the scenario that is being run."),
+    gauge(
+        "zen_swarm_run_active",
+        &["scenario"],
+        "1 for the scenario that is being run; `own load` stands for one that a run has brought along.",
+    ),
     counter("zen_swarm_runs_total", &["ended"], "Runs that have ended, by why."),
     gauge("zen_swarm_spotlight", TARGET, "1 for the architectures that are loaded harder now."),
     gauge("zen_swarm_last_window_rate", TARGET, "Right answers a second in the architecture's last spotlight window."),
@@ -183,10 +195,12 @@ impl Books {
     }
 
     fn put_runs(&self, sheet: &mut Sheet) {
+        let known = || self.shared.scenarios.iter().map(|scenario| scenario.name.as_str());
         let active = self.shared.runs.active();
-        for scenario in &self.shared.scenarios {
-            let is_active = active.as_ref().is_some_and(|run| run.scenario.name == scenario.name);
-            sheet.put("zen_swarm_run_active", &[&scenario.name], f64::from(u8::from(is_active)));
+        let active = active.as_ref().map(|run| run.scenario.name.as_str());
+        let active = active.map(|name| known().find(|known| *known == name).unwrap_or(OWN_LOAD));
+        for scenario in known().chain([OWN_LOAD]) {
+            sheet.put("zen_swarm_run_active", &[scenario], f64::from(u8::from(active == Some(scenario))));
         }
         for (why, runs) in Why::ALL.into_iter().zip(self.shared.runs.ended()) {
             sheet.put("zen_swarm_runs_total", &[why.label()], runs as f64);

@@ -61,7 +61,7 @@ pub struct Ledger {
     pub sent: u64,
     /// Questions that could no longer be asked, because their conversation ended before.
     pub unsent: u64,
-    /// Questions that were given up, because too many waited.
+    /// Questions that were given up: too many of their load waited, or the plan says that none does.
     pub dropped: u64,
     /// Questions whose instant has come and that wait for a free connection, or for their turn in a conversation.
     pub waiting: u64,

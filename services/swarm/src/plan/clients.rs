@@ -54,12 +54,12 @@ pub struct Clients {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OverRun {
-    /// They wait, and their latency grows as it does for people.
+    /// They wait, and their latency grows as it does for people; what comes while 10,000 of one load wait is dropped, and counted.
     #[default]
     Queue,
     /// They are dropped.
     Drop,
-    /// They wait, and are asked at most at twice the rate.
+    /// They wait, as many at the most, and are asked at most at twice the rate.
     Cap,
 }
 

@@ -209,7 +209,8 @@ impl Known<'_> {
             title: "What became of the questions".into(),
             columns,
             rows: self.seen.iter().map(line).collect(),
-            note: "Unsent and dropped ones were never asked; aborted ones were broken off by the client, as it was meant to."
+            note: "Unsent and dropped ones were never asked: their conversation had ended, or too many waited (10,000 of a load, or \
+                   any where the load says so); aborted ones were broken off by the client, as it was meant to."
                 .into(),
         }
     }
