@@ -2,6 +2,7 @@
 
 mod ceilings;
 mod clients;
+mod fields;
 pub(crate) mod form;
 
 use std::collections::BTreeMap;
@@ -9,13 +10,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use zen::{Dialogue, Endpoint, Transport};
 
 pub(crate) use ceilings::{MOST_CONNECTIONS, MOST_RATE, Peak};
 pub(crate) use clients::Load;
 pub use clients::{Clients, OverRun};
-use form::{escape, within};
+pub use fields::{CLIENTS_FIELDS, Field, MayBe, PLAN_FIELDS, SPOTLIGHT_FIELDS};
+use form::escape;
 
 use crate::runs::Run;
 use crate::scenario::Scenario;
@@ -125,7 +127,7 @@ impl Plan {
     /// # Errors
     /// The first thing that is wrong.
     pub fn from_json(document: Value, targets: &[Target]) -> Result<Self, PlanError> {
-        form::check(&document, &serde_json::json!(Self::default()), "")?;
+        form::check(&document, &json!(Self::default()), "")?;
         let plan: Self = serde_json::from_value(document)
             .map_err(|error| PlanError { pointer: String::new(), sentence: format!("this is no plan: {error}") })?;
         plan.check(targets)?;
@@ -133,19 +135,15 @@ impl Plan {
     }
 
     fn check(&self, targets: &[Target]) -> Result<(), PlanError> {
-        let light = &self.spotlight;
-        within("/steady_rate", self.steady_rate, 0.0, MOST_RATE)?;
-        for (name, &rate) in &self.steady_rates {
+        let document = json!(self);
+        fields::check(PLAN_FIELDS, &document, "")?;
+        for name in self.steady_rates.keys() {
             known(&format!("/steady_rates/{}", escape(name)), name, targets)?;
-            within(&format!("/steady_rates/{}", escape(name)), rate, 0.0, MOST_RATE)?;
         }
         self.steady.check("/steady")?;
-        within("/timeout_seconds", self.timeout_seconds, 0.05, 60.0)?;
-        within("/trace_one_in", self.trace_one_in as f64, 0.0, 1e6)?;
-        within("/spotlight/turn_seconds", light.turn_seconds, 2.0, 3600.0)?;
-        within("/spotlight/rate", light.rate, 0.0, MOST_RATE)?;
-        light.clients.check("/spotlight")?;
-        for (at, name) in light.targets.iter().enumerate() {
+        fields::check(SPOTLIGHT_FIELDS, &document["spotlight"], "/spotlight")?;
+        self.spotlight.clients.check("/spotlight")?;
+        for (at, name) in self.spotlight.targets.iter().enumerate() {
             known(&format!("/spotlight/targets/{at}"), name, targets)?;
         }
         self.check_ceilings(targets)
