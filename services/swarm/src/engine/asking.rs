@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use zen::{Address, Dialogue};
 
+use super::lane::Waiting;
 use super::{Engine, TICK};
 use crate::client::{Client, Connect, Next, Phase, Place, outcome_of};
 use crate::plan::{MOST_AT_ONCE, OverRun};
@@ -30,7 +31,7 @@ impl Engine {
             return Ok(());
         }
         while let Some(due) = self.lanes[lane].schedule.take(now) {
-            self.plan(lane, due);
+            self.plan(lane, Waiting { due, seen: now });
         }
         self.keep_connections(lane, now)?;
         match self.lanes[lane].manner().way {
@@ -45,7 +46,7 @@ impl Engine {
     }
 
     /// Every entry in the books is one that leaves them balanced.
-    fn plan(&mut self, lane: usize, due: Instant) {
+    fn plan(&mut self, lane: usize, one: Waiting) {
         let questions = self.lanes[lane].questions() as u64;
         let is_full = self.lanes[lane].waiting.len() >= MOST_AT_ONCE;
         self.book(lane, |seen| {
@@ -55,7 +56,7 @@ impl Engine {
         if is_full {
             self.fail_in_window(lane, questions);
         } else {
-            self.lanes[lane].waiting.push_back(due);
+            self.lanes[lane].waiting.push_back(one);
         }
     }
 
@@ -107,7 +108,7 @@ impl Engine {
     fn follow_instants(&mut self, lane: usize) -> io::Result<()> {
         let is_visit = self.lanes[lane].manner().way == Way::Visit;
         self.lanes[lane].held_back = false;
-        while let Some(&due) = self.lanes[lane].waiting.front() {
+        while let Some(&Waiting { due, seen }) = self.lanes[lane].waiting.front() {
             let now = Instant::now();
             if !self.lanes[lane].may_ask(now) {
                 self.lanes[lane].held_back = true;
@@ -119,7 +120,9 @@ impl Engine {
             }
             self.lanes[lane].waiting.pop_front();
             let lag = now.saturating_duration_since(due);
-            let lateness = now.saturating_duration_since(self.could_ask_since(lane, due, free));
+            let since = self.could_ask_since(lane, due, free);
+            // Who was away when an instant came has a queue by its own doing, and no connection is free for that long.
+            let lateness = now.saturating_duration_since(since).max(seen.saturating_duration_since(due));
             self.business.has_asked(lateness);
             self.lanes[lane].pace(now);
             let questions = self.at_once(lane) as u64;

@@ -21,11 +21,19 @@ const CATCH_UP: f64 = 2.0;
 /// How long those wait at a rate of 0.
 const STANDSTILL: Duration = Duration::from_millis(100);
 
+/// An instant that has come and that nobody could follow yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiting {
+    pub due: Instant,
+    /// When the worker saw that it had come: later, where it was busy or had no processor.
+    pub seen: Instant,
+}
+
 pub(super) struct Lane {
     pub load: Load,
     pub schedule: Schedule,
     /// Instants that have come and that nobody could follow yet, [`MOST_AT_ONCE`](crate::plan::MOST_AT_ONCE) at the most.
-    pub waiting: VecDeque<Instant>,
+    pub waiting: VecDeque<Waiting>,
     /// Clients that may be asked for more.
     pub free: VecDeque<usize>,
     /// All clients but those that are only waited for.
