@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use report::{Report, Verdict};
+use report::{Report, Validity, Verdict};
 use serde_json::{Value, json};
 use support::{
     answer_by, answer_right, ask, change, deaf, light, metric, metrics, plan, read, settings, start, tcp, wait_for,
@@ -90,22 +90,24 @@ fn a_server_that_freezes_is_told_by_the_responses_and_is_not_taken_for_a_late_sw
         assert_eq!(ended["ledger"]["planned"], ended["ledger"]["outcomes"]["ok"], "{ended}");
         // A hundredth of all are twelve, and the thirteenth of those that waited has waited for this long.
         assert!(ended["targets"][0]["p99_us"].as_f64() >= Some(400_000.0), "{ended}");
-        let text = metrics(&service);
-        let late = read(&text, &format!("zen_swarm_late_sends_total{{{KNOWN}}}")).unwrap();
-        (report.validity, late, longer(&text, "send_lag", "0.1"))
+        report.validity
     };
-    // On a busy machine the swarm may really be late for once.
-    let (mut late_before, mut waited_before) = (0.0, 0.0);
-    for attempt in 1.. {
-        let (validity, late, waited) = freeze();
-        assert!(waited - waited_before >= 100.0, "the lag is from the planned instant: {waited}");
-        if validity.verdict == Verdict::Valid && late - late_before < waited - waited_before {
-            break;
-        }
-        assert!(attempt < 6, "{late} were asked late, {waited} have waited for a connection: {validity:?}");
-        (late_before, waited_before) = (late, waited);
+    // On a busy machine the swarm is really late at times, but not as late as the server was.
+    let is_blamed = |validity: &Validity| validity.reasons.iter().filter_map(|why| late_by(why)).any(|ms| ms > 200.0);
+    let mut found = vec![freeze()];
+    while is_blamed(&found[found.len() - 1]) {
+        assert!(found.len() < 4, "{found:?}");
+        found.push(freeze());
     }
+    let waited = longer(&metrics(&service), "send_lag", "0.1");
+    assert!(waited >= 100.0, "the lag is from the planned instant: {waited}");
     assert!(service.stop().is_balanced());
+}
+
+/// By how many milliseconds the swarm was late, where that is what a reason says.
+fn late_by(why: &str) -> Option<f64> {
+    let (figure, unit) = why.strip_prefix("The swarm asked up to ")?.split_once(" late")?.0.split_once(' ')?;
+    Some(figure.parse::<f64>().unwrap() * if unit == "s" { 1e3 } else { 1.0 })
 }
 
 #[test]
@@ -116,8 +118,7 @@ fn a_swarm_that_is_late_by_itself_says_so() {
     let path = begin(&service, &json!({"rate": 199_000, "duration_seconds": 1.5}));
     let (_, report) = wait_for_report(&service, &path);
     assert_eq!(report.validity.verdict, Verdict::Unreliable);
-    let says_so = |why: &String| why.starts_with("The swarm asked up to ") && why.contains(" late by itself");
-    assert!(report.validity.reasons.iter().any(says_so), "{:?}", report.validity);
+    assert!(report.validity.reasons.iter().any(|why| late_by(why).is_some()), "{:?}", report.validity);
     let text = metrics(&service);
     assert!(read(&text, &format!("zen_swarm_late_sends_total{{{KNOWN}}}")) > Some(0.0), "{text}");
     assert!(service.stop().is_balanced());
