@@ -35,7 +35,10 @@ mod spotlight;
 mod tally;
 
 pub use metrics::METRICS;
-pub use plan::{Clients, Mode, OverRun, Plan, PlanError, Spotlight, Target};
+pub use plan::{
+    CLIENTS_FIELDS, Clients, Field, MayBe, Mode, OverRun, PLAN_FIELDS, Plan, PlanError, SPOTLIGHT_FIELDS, Spotlight,
+    Target,
+};
 pub use population::{Kind, Population};
 pub use scenario::Scenario;
 pub use schedule::{Arrivals, Shape};

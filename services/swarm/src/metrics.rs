@@ -20,6 +20,10 @@ const TARGET: &[&str] = &["architecture"];
 const WORKER: &[&str] = &["worker"];
 const NONE: &[&str] = &[];
 
+/// What a run that has brought its own scenario counts as: names are anybody's, and labels are few. No scenario has a name with
+/// a space.
+const OWN_LOAD: &str = "own load";
+
 /// Every metric of the swarm, in the order of `/metrics`.
 pub const METRICS: &[Metric] = &[
     counter(
@@ -34,7 +38,11 @@ pub const METRICS: &[Metric] = &[
         BOTH,
         "Questions that could no longer be asked, because their conversation or their load had ended, or the swarm was paused.",
     ),
-    counter("zen_swarm_dropped_total", BOTH, "Questions that were given up, because too many waited."),
+    counter(
+        "zen_swarm_dropped_total",
+        BOTH,
+        "Questions that were given up: 10,000 of their load waited already, or the plan says `over_run = drop`.",
+    ),
     histogram(
         "zen_swarm_request_duration_seconds",
         BOTH,
@@ -44,14 +52,19 @@ pub const METRICS: &[Metric] = &[
     histogram(
         "zen_swarm_send_lag_seconds",
         BOTH,
-        "From the instant at which a question should have been asked to asking it: the swarm's own lateness.",
+        "From the instant at which a question should have been asked to asking it: waiting for a free connection, and the \
+         swarm's own lateness.",
     ),
     histogram("zen_swarm_connect_duration_seconds", BOTH, "How long it took to connect."),
     gauge("zen_swarm_target_rate", BOTH, "Questions a second that are asked for."),
     gauge("zen_swarm_inflight", BOTH, "Questions that were asked and have no outcome yet."),
     gauge("zen_swarm_waiting", BOTH, "Questions whose turn has not come, or that wait for a free connection."),
     gauge("zen_swarm_connections", BOTH, "Open connections."),
-    counter("zen_swarm_late_sends_total", BOTH, "Questions that were asked more than a millisecond late."),
+    counter(
+        "zen_swarm_late_sends_total",
+        BOTH,
+        "Questions that the swarm asked more than a millisecond after it could: they were due, and a connection was free.",
+    ),
     counter("zen_swarm_unasked_total", BOTH, "Answers that came while nothing was asked."),
     counter("zen_swarm_duplicates_total", BOTH, "Datagrams that came twice."),
     counter("zen_swarm_late_answers_total", BOTH, "Datagrams that came after they had been given up."),
@@ -61,7 +74,11 @@ pub const METRICS: &[Metric] = &[
         "Questions that were asked, by the kind of client and by what became of them.",
     ),
     gauge("zen_swarm_kind_connections", &["kind"], "Open connections, by the kind of client."),
-    gauge("zen_swarm_run_active", &["scenario"], "1 for the scenario that is being run."),
+    gauge(
+        "zen_swarm_run_active",
+        &["scenario"],
+        "1 for the scenario that is being run; `own load` stands for one that a run has brought along.",
+    ),
     counter("zen_swarm_runs_total", &["ended"], "Runs that have ended, by why."),
     gauge("zen_swarm_spotlight", TARGET, "1 for the architectures that are loaded harder now."),
     gauge("zen_swarm_last_window_rate", TARGET, "Right answers a second in the architecture's last spotlight window."),
@@ -89,9 +106,9 @@ pub const METRICS: &[Metric] = &[
     gauge("zen_swarm_worker_busy_ratio", WORKER, "Part of its last second in which a worker did not wait."),
     counter("zen_swarm_worker_cpu_seconds_total", WORKER, "CPU time of a worker's thread."),
     gauge(
-        "zen_swarm_worker_send_lag_p99_seconds",
+        "zen_swarm_worker_lateness_p99_seconds",
         WORKER,
-        "How late a worker asked in its last second, if it asked anything: 99th percentile.",
+        "How late a worker asked by its own doing in its last second, if it asked anything: 99th percentile.",
     ),
     gauge("zen_swarm_paused", NONE, "Whether the swarm is paused."),
     gauge("zen_swarm_plan_generation", NONE, "The plan's generation: how often it has been changed, and one."),
@@ -178,10 +195,12 @@ impl Books {
     }
 
     fn put_runs(&self, sheet: &mut Sheet) {
+        let known = || self.shared.scenarios.iter().map(|scenario| scenario.name.as_str());
         let active = self.shared.runs.active();
-        for scenario in &self.shared.scenarios {
-            let is_active = active.as_ref().is_some_and(|run| run.scenario.name == scenario.name);
-            sheet.put("zen_swarm_run_active", &[&scenario.name], f64::from(u8::from(is_active)));
+        let active = active.as_ref().map(|run| run.scenario.name.as_str());
+        let active = active.map(|name| known().find(|known| *known == name).unwrap_or(OWN_LOAD));
+        for scenario in known().chain([OWN_LOAD]) {
+            sheet.put("zen_swarm_run_active", &[scenario], f64::from(u8::from(active == Some(scenario))));
         }
         for (why, runs) in Why::ALL.into_iter().zip(self.shared.runs.ended()) {
             sheet.put("zen_swarm_runs_total", &[why.label()], runs as f64);
@@ -207,8 +226,8 @@ impl Books {
             sheet.put("zen_swarm_worker_target_rate", &labels, health.target_rate);
             sheet.put("zen_swarm_worker_busy_ratio", &labels, health.busy);
             sheet.put("zen_swarm_worker_cpu_seconds_total", &labels, health.cpu.as_secs_f64());
-            if let Some(lag) = health.lag_p99 {
-                sheet.put("zen_swarm_worker_send_lag_p99_seconds", &labels, lag.as_secs_f64());
+            if let Some(late) = health.lateness_p99 {
+                sheet.put("zen_swarm_worker_lateness_p99_seconds", &labels, late.as_secs_f64());
             }
         }
     }

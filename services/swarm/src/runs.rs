@@ -15,7 +15,7 @@ use report::Report;
 
 use crate::expectation::Finding;
 use crate::plan::{Load, Source, Target};
-use crate::scenario::{Scenario, endpoint};
+use crate::scenario::Scenario;
 use crate::tally::{Ledger, Snapshot, Tally};
 use document::{Durations, Known};
 pub(crate) use record::Condition;
@@ -163,6 +163,11 @@ impl Run {
         *self.lock()
     }
 
+    /// Places of the targets that it loads.
+    pub fn places(&self) -> &[usize] {
+        &self.places
+    }
+
     /// Whether it loads this target.
     pub fn is_at(&self, place: usize) -> bool {
         self.places.contains(&place)
@@ -175,11 +180,7 @@ impl Run {
 
     /// What it loads its targets with.
     pub fn loads(self: &Arc<Self>, targets: &[Target]) -> Vec<Load> {
-        let of_one = |&place: &usize| {
-            let endpoint = endpoint(&targets[place], self.scenario.over())?;
-            Some(self.scenario.clients.loads(place, endpoint, self.scenario.rate, &Source::Run(self.clone())))
-        };
-        self.places.iter().filter_map(of_one).flatten().collect()
+        self.scenario.loads(targets, &self.places, &Source::Run(self.clone()))
     }
 
     /// How long it has been running.

@@ -10,7 +10,7 @@ use zen::{Endpoint, Transport};
 
 use crate::expectation::Expectation;
 use crate::plan::form::{self, within};
-use crate::plan::{Clients, MOST_RATE, PlanError, Target, ceilings, known};
+use crate::plan::{Clients, Load, MOST_RATE, Peak, PlanError, Source, Target, known};
 use crate::population::Population;
 
 /// A load for some time, with what is expected of it.
@@ -229,8 +229,18 @@ impl Scenario {
                 format!("no target of this swarm has a {} endpoint, and {} needs one", self.transport, self.name);
             return Err(PlanError { pointer: "/targets".into(), sentence });
         }
-        ceilings("/rate", places.len(), self.rate, &self.clients)?;
+        let together = Peak::of(&self.loads(targets, &places, &Source::Steady));
+        together.check("/rate", "/connections", "all targets together")?;
         Ok(places)
+    }
+
+    /// What it loads these places with.
+    pub(crate) fn loads(&self, targets: &[Target], places: &[usize], source: &Source) -> Vec<Load> {
+        let of_one = |&place: &usize| {
+            let endpoint = endpoint(&targets[place], self.over())?;
+            Some(self.clients.loads(place, endpoint, self.rate, source))
+        };
+        places.iter().filter_map(of_one).flatten().collect()
     }
 }
 

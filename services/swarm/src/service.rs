@@ -15,7 +15,7 @@ use zen::{Address, Transport};
 use crate::dealing::{Dealer, InHand};
 use crate::engine::{self, Health};
 use crate::kinds::Kinds;
-use crate::plan::{Plan, Target};
+use crate::plan::{Plan, PlanError, Target};
 use crate::runs::{self, Condition, Run, Runs, Why};
 use crate::scenario::Scenario;
 use crate::spans::{self, SpanRecord};
@@ -89,6 +89,22 @@ struct Planned {
     dealer: Dealer,
     /// What holds again after the time for which the plan was changed.
     base: Option<Base>,
+}
+
+/// Why a plan was not replaced.
+pub(crate) enum Unchanged {
+    /// It is of this generation, and not of the one that was meant.
+    Stale(u64),
+    /// The new one and the run that is on would be too much together.
+    TooMuch(PlanError),
+}
+
+/// Why a run has not begun.
+pub(crate) enum NotBegun {
+    /// The end of this one must come before.
+    Other(Arc<Run>),
+    /// It and what goes on beside it would be too much together.
+    TooMuch(PlanError),
 }
 
 /// The plan as it was before a change for a time.
@@ -212,15 +228,27 @@ impl Shared {
         (planned.plan.clone(), self.generation.load(Ordering::Acquire))
     }
 
-    /// Replaces the plan, if it is still the one of this generation (or of any, for `None`); gives the new generation, or the
-    /// present one if that is another. With a `time` the plan of before holds again after it, unless somebody changes it
-    /// for good meanwhile.
-    pub fn replace_plan(&self, plan: Plan, if_still: Option<u64>, time: Option<Duration>) -> Result<u64, u64> {
+    /// Whether a plan is within the ceilings together with the run that is on, if one is.
+    ///
+    /// # Errors
+    /// What both come to.
+    pub fn check_plan(&self, plan: &Plan) -> Result<(), PlanError> {
+        self.runs.active().map_or(Ok(()), |run| plan.check_beside(&self.targets, &run))
+    }
+
+    /// Replaces the plan, if it is still the one of this generation (or of any, for `None`); gives the new generation. With a
+    /// `time` the plan of before holds again after it, unless somebody changes it for good meanwhile.
+    ///
+    /// # Errors
+    /// Why the plan stays as it is.
+    pub fn replace_plan(&self, plan: Plan, if_still: Option<u64>, time: Option<Duration>) -> Result<u64, Unchanged> {
         let mut planned = self.planned();
         let generation = self.generation.load(Ordering::Acquire);
         if if_still.is_some_and(|wanted| wanted != generation) {
-            return Err(generation);
+            return Err(Unchanged::Stale(generation));
         }
+        // No run begins meanwhile: it would have to see the plan.
+        self.check_plan(&plan).map_err(Unchanged::TooMuch)?;
         let before = std::mem::replace(&mut planned.plan, plan);
         let base = planned.base.take().map_or(before, |base| base.plan);
         planned.base = time.map(|time| Base { plan: base, until: Instant::now() + time });
@@ -257,10 +285,18 @@ impl Shared {
         }
     }
 
-    /// Begins a run, or gives the one whose end must come before.
-    pub fn begin_run(&self, scenario: Scenario, places: Vec<usize>) -> Result<Arc<Run>, Arc<Run>> {
+    /// Begins a run.
+    ///
+    /// # Errors
+    /// Why it does not begin.
+    pub fn begin_run(&self, scenario: Scenario, places: Vec<usize>) -> Result<Arc<Run>, NotBegun> {
+        // Held until the run is there, so that no other plan comes between.
+        let planned = self.planned();
+        let plans = [Some(&planned.plan), planned.base.as_ref().map(|base| &base.plan)];
+        let mut plans = plans.into_iter().flatten();
+        plans.try_for_each(|plan| plan.check_run(&self.targets, &scenario, &places)).map_err(NotBegun::TooMuch)?;
         let wanted = runs::Wanted::new(scenario, places, &self.targets, &self.scenarios);
-        let run = self.runs.begin(wanted, self.workers.len())?;
+        let run = self.runs.begin(wanted, self.workers.len()).map_err(NotBegun::Other)?;
         self.changes.fetch_add(1, Ordering::AcqRel);
         Ok(run)
     }

@@ -61,7 +61,7 @@ pub struct Ledger {
     pub sent: u64,
     /// Questions that could no longer be asked, because their conversation or their load ended before, or a pause began.
     pub unsent: u64,
-    /// Questions that were given up, because too many waited.
+    /// Questions that were given up: too many of their load waited, or the plan says that none does.
     pub dropped: u64,
     /// Questions whose instant has come and that wait for a free connection, or for their turn in a conversation.
     pub waiting: u64,
@@ -176,12 +176,15 @@ pub(crate) struct Seen {
     pub response: Times,
     /// From asking to the answer.
     pub service: Times,
-    /// From the instant at which a question should have been asked to asking it: what we ourselves are late.
+    /// From the instant at which a question should have been asked to asking it.
     pub lag: Times,
+    /// The part of it after the question could have been asked, since a connection was free: what we ourselves are late.
+    pub lateness: Times,
     pub connect: Times,
     pub connections: u64,
     /// Questions a second that are asked for.
     pub rate: f64,
+    /// Questions that we ourselves asked late.
     pub late: u64,
     /// Answers that came while nothing was asked.
     pub unasked: u64,
@@ -200,6 +203,7 @@ impl Seen {
         self.response.add(&other.response);
         self.service.add(&other.service);
         self.lag.add(&other.lag);
+        self.lateness.add(&other.lateness);
         self.connect.add(&other.connect);
         self.connections += other.connections;
         self.rate += other.rate;
@@ -209,8 +213,8 @@ impl Seen {
         self.late_answers += other.late_answers;
     }
 
-    fn times(&mut self) -> [&mut Times; 4] {
-        [&mut self.response, &mut self.service, &mut self.lag, &mut self.connect]
+    fn times(&mut self) -> [&mut Times; 5] {
+        [&mut self.response, &mut self.service, &mut self.lag, &mut self.lateness, &mut self.connect]
     }
 }
 
@@ -301,8 +305,8 @@ impl Tally {
     }
 
     /// A quantile of how late the latest of the workers was by itself, in microseconds: all together they would hide it.
-    pub fn worst_lag(&self, q: f64) -> Option<f64> {
-        self.parts.iter().filter_map(|part| lock(part).lag.quantile(q)).max_by(f64::total_cmp)
+    pub fn worst_lateness(&self, q: f64) -> Option<f64> {
+        self.parts.iter().filter_map(|part| lock(part).lateness.quantile(q)).max_by(f64::total_cmp)
     }
 
     /// Begins a window; gives what was seen in the one before.
@@ -443,15 +447,15 @@ mod tests {
             seen.window.as_mut().unwrap().response.record(time);
             alone.record(time);
         }
-        tally.of(0).lag.record(Duration::from_secs(1));
-        (0..999).for_each(|_| tally.of(2).lag.record(Duration::from_micros(1)));
+        tally.of(0).lateness.record(Duration::from_secs(1));
+        (0..999).for_each(|_| tally.of(2).lateness.record(Duration::from_micros(1)));
         let (whole, window) = (tally.whole(), tally.end_window());
         assert_eq!((whole.response.buckets, whole.response.sum), (alone.buckets, alone.sum));
         for q in [0.0, 0.5, 0.99, 1.0] {
             assert_eq!(whole.response.quantile(q), alone.quantile(q));
             assert_eq!(window.response.quantile(q).map(|ns| ns / 1e3), alone.quantile(q));
         }
-        assert!(whole.lag.quantile(0.5).unwrap() < 2.0 && tally.worst_lag(0.5).unwrap() > 999_000.0);
+        assert!(whole.lateness.quantile(0.5).unwrap() < 2.0 && tally.worst_lateness(0.5).unwrap() > 999_000.0);
     }
 
     #[test]

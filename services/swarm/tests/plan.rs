@@ -78,6 +78,16 @@ fn a_plan_is_refused_as_a_whole_with_the_place_of_its_fault() {
             "{\"spotlight\": {\"mode\": \"fixed\", \"idle\": 19990, \"population\": {\"steady\": 1}}}",
             "/spotlight/connections",
         ),
+        ("{\"steady_rate\": 110000, \"steady\": {\"shape\": \"sine\", \"swing\": 1}}", "/steady_rate"),
+        (
+            "{\"spotlight\": {\"mode\": \"turn\", \"rate\": 150000, \"shape\": \"step\", \"swing\": 0.5}}",
+            "/spotlight/rate",
+        ),
+        ("{\"steady_rate\": 100001, \"spotlight\": {\"mode\": \"turn\", \"rate\": 100000}}", "/spotlight/rate"),
+        (
+            "{\"steady\": {\"idle\": 10001}, \"spotlight\": {\"mode\": \"fixed\", \"idle\": 10000}}",
+            "/spotlight/connections",
+        ),
     ] {
         let body_of = problem(&ask(&service, "PATCH", PLAN, &[JSON, ANY], body), 422);
         assert_eq!(body_of["errors"][0]["pointer"], pointer, "{body}: {body_of}");
@@ -86,6 +96,15 @@ fn a_plan_is_refused_as_a_whole_with_the_place_of_its_fault() {
     }
     let after = ask(&service, "GET", PLAN, &[], "");
     assert_eq!((after.tag, after.text), (before.tag, before.text), "nothing of what was refused was applied");
+    for body in [
+        "{\"steady_rate\": 100000, \"spotlight\": {\"mode\": \"turn\", \"rate\": 100000}}",
+        "{\"steady_rate\": 200000, \"spotlight\": {\"mode\": \"off\", \"rate\": 200000}}",
+        "{\"steady_rate\": 100000, \"steady\": {\"shape\": \"sine\", \"swing\": 1}}",
+        "{\"steady\": {\"idle\": 10000}, \"spotlight\": {\"mode\": \"fixed\", \"idle\": 10000}}",
+    ] {
+        let fits = ask(&service, "PATCH", &format!("{PLAN}?dry_run=true"), &[JSON, ANY], body);
+        assert_eq!(fits.status, 200, "{body} is just within the ceilings: {fits:?}");
+    }
     service.stop();
 }
 

@@ -169,6 +169,88 @@ fn a_run_may_have_it_otherwise_within_the_limits() {
 }
 
 #[test]
+fn a_run_and_the_load_beside_it_are_within_the_ceilings_together() {
+    // Nobody comes in the first hour.
+    let later = format!("name = \"later\"\n{SENTENCES}stages = \"1h@0,1h@110k\"\n[population]\nchurner = 1\n");
+    let service = service(&[("later.toml", &later)]);
+    let change = |query: &str, stages: &str| {
+        let body = json!({"steady": {"stages": stages}}).to_string();
+        ask(&service, "PATCH", &format!("{PLAN}{query}"), &[JSON, ANY], &body)
+    };
+    let much = "1h@0,1h@100k";
+    for query in ["", "?ttl=24h"] {
+        assert_eq!(change("", "1h@0").status, 200);
+        assert_eq!(change("", much).status, 200);
+        if !query.is_empty() {
+            assert_eq!(change(query, "1h@0").status, 200, "what comes back counts as well");
+        }
+        let refused = problem(&begin(&service, &json!({"scenario": "later", "targets": ["known"]})), 422);
+        assert_eq!(refused["errors"][0]["pointer"], "/rate", "{refused}");
+    }
+    assert_eq!(change("", "1h@0").status, 200);
+    assert_eq!(begin(&service, &json!({"scenario": "later", "targets": ["known"]})).status, 202);
+    for query in ["", "?dry_run=true", "?ttl=60s"] {
+        let refused = problem(&change(query, much), 422);
+        assert_eq!(refused["errors"][0]["pointer"], "/steady_rate", "{refused}");
+        assert!(refused["detail"].as_str().unwrap().contains("run 1"), "{refused}");
+    }
+    ask(&service, "POST", "/api/v1/runs/1/cancel", &[], "");
+    assert_eq!(change("", much).status, 200);
+    service.stop();
+}
+
+#[test]
+fn a_run_that_brings_its_load_is_told_by_one_name_whatever_it_is_called() {
+    let service = service(&[("visits.toml", &visits(600.0))]);
+    let active = |scenario: &str| metric(&service, &format!("zen_swarm_run_active{{scenario=\"{scenario}\"}}"));
+    assert_eq!((active("visits"), active("own load")), (Some(0.0), Some(0.0)));
+    let mut load = ask(&service, "GET", "/api/v1/scenarios", &[], "").json()[0].clone();
+    load.as_object_mut().unwrap().remove("seconds");
+    load["name"] = json!("mine");
+    assert_eq!(begin(&service, &json!({"load": load})).status, 202);
+    assert_eq!((active("visits"), active("own load"), active("mine")), (Some(0.0), Some(1.0), None));
+    ask(&service, "POST", "/api/v1/runs/1/cancel", &[], "");
+    wait_for_end(&service, 1);
+    assert_eq!((active("visits"), active("own load")), (Some(0.0), Some(0.0)));
+    service.stop();
+}
+
+#[test]
+fn the_description_has_the_statuses_that_there_are() {
+    let service = service(&[("visits.toml", &visits(600.0))]);
+    let paths = ask(&service, "GET", "/openapi.json", &[], "").json()["paths"].clone();
+    let is_told = |method: &str, path: &str, reply: &Reply| {
+        let told = &paths[path][method.to_lowercase()]["responses"];
+        assert!(told[reply.status.to_string()].is_object(), "{method} {path} gave {}: {told}", reply.status);
+    };
+    let body = json!({"scenario": "visits"}).to_string();
+    let id = "/api/v1/runs/{id}";
+    for (method, path, asked, headers, body) in [
+        ("GET", "/readyz", "/readyz", &[][..], ""),
+        ("GET", "/", "/", &[("accept", "text/html")], ""),
+        ("PATCH", PLAN, PLAN, &[JSON], "{}"),
+        ("PATCH", PLAN, PLAN, &[JSON, ("if-match", "7")], "{}"),
+        ("PATCH", PLAN, PLAN, &[JSON, ANY], "{"),
+        ("PUT", PLAN, PLAN, &[JSON, ANY], "{}"),
+        ("PATCH", PLAN, PLAN, &[ANY], "{}"),
+        ("POST", RUNS, RUNS, &[JSON], "{}"),
+        ("POST", RUNS, RUNS, &[JSON], &body),
+        ("POST", RUNS, RUNS, &[JSON], &body),
+        ("GET", "/api/v1/runs/{id}/report.json", "/api/v1/runs/1/report.json", &[], ""),
+        ("GET", id, "/api/v1/runs/7", &[], ""),
+        ("POST", "/api/v1/runs/{id}/cancel", "/api/v1/runs/7/cancel", &[], ""),
+        ("POST", "/api/v1/runs/{id}/cancel", "/api/v1/runs/1/cancel", &[], ""),
+        ("POST", "/api/v1/pause", "/api/v1/pause", &[], ""),
+        ("GET", "/readyz", "/readyz", &[], ""),
+        ("GET", id, "/api/v1/runs/1", &[("host", "evil.example")], ""),
+    ] {
+        is_told(method, path, &ask(&service, method, asked, headers, body));
+    }
+    assert!(paths[RUNS]["post"]["responses"]["200"].is_null(), "a run that has begun is not over");
+    service.stop();
+}
+
+#[test]
 fn runs_need_the_token_where_there_is_one() {
     let file = std::env::temp_dir().join(format!("swarm-runs-token-{}", std::process::id()));
     fs::write(&file, "right-token\n").unwrap();

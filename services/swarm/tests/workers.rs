@@ -151,12 +151,12 @@ fn a_worker_that_cannot_follow_is_not_hidden_by_one_that_can() {
         let each = status["workers"].as_array().unwrap();
         assert_eq!(each.len(), workers(), "{status}");
         let saturated = each.iter().filter(|worker| worker["saturated"] == true).count();
-        let all_have_asked = each.iter().all(|worker| worker["send_lag_p99_us"].is_number());
+        let all_have_asked = each.iter().all(|worker| worker["lateness_p99_us"].is_number());
         (saturated == 1 && status["saturated"] == true && all_have_asked).then_some(())
     });
     let text = metrics(&service);
     assert_eq!(read(&text, "zen_swarm_saturated"), Some(1.0));
-    for name in ["busy_ratio", "cpu_seconds_total", "send_lag_p99_seconds"] {
+    for name in ["busy_ratio", "cpu_seconds_total", "lateness_p99_seconds"] {
         let value = |worker| read(&text, &format!("zen_swarm_worker_{name}{{worker=\"{worker}\"}}")).unwrap();
         assert!((0..workers()).map(value).all(|value| value > 0.0), "{name}: {text}");
     }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use chassis::Capacity;
 use chassis::control::catalogue::{Kind, METRICS, Metric};
 use chassis::settings::{self, Flags, KEYS, Key};
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{Architecture, registry};
 
 /// The services of compose that are members of the fleet beside the architectures.
@@ -471,9 +471,32 @@ Durations are in seconds and sizes in bytes. Each metric of a server has the lab
 name in compose. What a kernel does not tell has no series. The last column says which panel asks for it, and which alert.
 ";
 
+/// What that of the swarm's plan says.
+const PLAN_HEAD: &str = "\
+# The swarm's plan
+
+Made from the tables that plans are checked by; `WRITE_REFERENCES=1 cargo test -p zenlab --test deploy` writes this page anew.
+
+`GET /api/v1/plan` of the swarm gives the whole plan, with its generation as ETag. `PATCH` changes what the body says (a merge patch;
+`null` brings back the default), `PUT` replaces all of it; both need `If-Match`. `?dry_run=true` only checks, and with `?ttl=60s` the plan of
+before comes back by itself. The first thing that is wrong is named with its place, and then nothing is changed:
+
+```sh
+curl -X PATCH http://127.0.0.1:9080/api/v1/plan -H 'if-match: *' -H 'content-type: application/json' \\
+  -d '{\"steady_rate\": 60, \"spotlight\": {\"mode\": \"fixed\", \"targets\": [\"epoll\"], \"shape\": \"sine\", \"swing\": 1}}'
+```
+
+All that can be on at once, each load at its peak, comes to 200,000 questions a second and 20,000 kept connections at the most: the steady
+load and the spotlight, or a run and the steady load of the others. Where a default is two values, the first is that of `steady`.
+";
+
 #[test]
 fn the_references_are_up_to_date() {
-    for (path, text) in [("docs/SETTINGS.md", settings_reference()), ("docs/METRICS.md", metrics_reference())] {
+    for (path, text) in [
+        ("docs/SETTINGS.md", settings_reference()),
+        ("docs/METRICS.md", metrics_reference()),
+        ("docs/PLAN.md", plan_reference()),
+    ] {
         if std::env::var_os("WRITE_REFERENCES").is_some() {
             fs::write(root().join(path), &text).unwrap();
         }
@@ -527,6 +550,38 @@ fn default_for(architecture: &chassis::Architecture, setting: &str) -> String {
         None => "none; one is needed".into(),
         Some("" | "[]") => "empty".into(),
         Some(value) => format!("`{value}`"),
+    }
+}
+
+fn plan_reference() -> String {
+    let plan = json!(swarm::Plan::default());
+    let (steady, light) = (&plan["steady"], &plan["spotlight"]);
+    let table = |heading: &str, fields: &[swarm::Field], defaults: &[&Value]| {
+        let row = |field: &swarm::Field| {
+            let mut values: Vec<_> = defaults.iter().map(|of| plan_default(&of[field.name])).collect();
+            values.dedup();
+            format!("| `{}` | {} | {} | {} |\n", field.name, values.join(", "), field.range(), field.meaning)
+        };
+        let rows: String = fields.iter().map(row).collect();
+        format!("\n## {heading}\n\n| member | default | may be | meaning |\n|---|---|---|---|\n{rows}")
+    };
+    PLAN_HEAD.to_owned()
+        + &table("The plan", swarm::PLAN_FIELDS, &[&plan])
+        + &table("`spotlight`: the harder load on some", swarm::SPOTLIGHT_FIELDS, &[light])
+        + &table("`steady` and `spotlight`, and every scenario: who asks", swarm::CLIENTS_FIELDS, &[steady, light])
+}
+
+/// A default as the page has it; of weights and rates those that are not 0.
+fn plan_default(value: &Value) -> String {
+    match value {
+        Value::String(text) if !text.is_empty() => format!("`{text}`"),
+        Value::Number(number) => format!("`{}`", number.as_f64().unwrap()),
+        Value::Object(members) => {
+            let some = members.iter().filter(|(_, value)| value.as_f64() != Some(0.0));
+            let some: Vec<_> = some.map(|(name, value)| format!("`{name}` = {value}")).collect();
+            if some.is_empty() { "empty".into() } else { some.join(", ") }
+        }
+        _ => "empty".into(),
     }
 }
 

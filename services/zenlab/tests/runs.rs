@@ -294,6 +294,30 @@ fn a_swarm_has_as_many_workers_as_processors_and_no_more() {
 }
 
 #[test]
+fn a_swarm_that_was_away_does_not_blame_the_server() {
+    let swarm = Swarm::start("away", &[]);
+    let path = swarm.directory.join("held.toml");
+    let text = "name = \"held\"\nsummary = \"Two stay.\"\nexpectation = \"They are answered.\"\nrate = 300\nconnections = 2\n\
+                duration_seconds = 4\n[population]\nsteady = 1\n";
+    fs::write(&path, text).unwrap();
+    code(&swarm.runs(&["start", path.to_str().unwrap()]), 0);
+    let run = || -> Value { serde_json::from_slice(&swarm.runs(&["show", "1", "--json"]).stdout).unwrap() };
+    wait_for("answers", || (run()["ledger"]["outcomes"]["ok"].as_u64() >= Some(50)).then_some(()));
+    let signal = |signal| {
+        // SAFETY: the child is ours and has not been waited for.
+        assert_eq!(unsafe { libc::kill(swarm.child.id() as i32, signal) }, 0);
+    };
+    // The instants of half a second come meanwhile: more than its two connections can be asked at once.
+    signal(libc::SIGSTOP);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    signal(libc::SIGCONT);
+    let ended = wait_for("the run's end", || Some(run()).filter(|run| run["state"] == "ended"));
+    assert_eq!(ended["validity"]["verdict"], "unreliable", "{ended}");
+    let reasons = ended["validity"]["reasons"].as_array().unwrap();
+    assert!(reasons.iter().any(|why| why.as_str().unwrap().contains("late by itself")), "{reasons:?}");
+}
+
+#[test]
 fn every_shell_that_is_known_can_complete() {
     for shell in ["bash", "zsh", "fish"] {
         let script = Command::new(ZENLAB).args(["completions", shell]).output().unwrap();

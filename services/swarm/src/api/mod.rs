@@ -67,6 +67,22 @@ const ROUTES: [(&str, &str, &str); 21] = [
     ("/api/v1/resume", "POST", "Asks again"),
 ];
 
+/// Methods of paths whose success is no 200, or that refuse more than every one may: their success, and those refusals.
+const STATUSES: [(&str, &str, u16, &[u16]); 12] = [
+    ("/readyz", "GET", 200, &[503]),
+    ("/api/v1/plan", "PUT", 200, &[400, 412, 413, 415, 422, 428]),
+    ("/api/v1/plan", "PATCH", 200, &[400, 412, 413, 415, 422, 428]),
+    ("/api/v1/runs", "POST", 202, &[400, 409, 413, 415, 422, 503]),
+    ("/api/v1/runs/{id}", "GET", 200, &[404]),
+    ("/api/v1/runs/{id}/events", "GET", 200, &[404]),
+    ("/api/v1/runs/{id}/cancel", "POST", 200, &[404]),
+    ("/api/v1/runs/{id}/report.json", "GET", 200, &[404, 409]),
+    ("/api/v1/runs/{id}/report.html", "GET", 200, &[404, 409]),
+    ("/api/v1/runs/{id}/report.md", "GET", 200, &[404, 409]),
+    ("/api/v1/runs/{id}/charts/{file}", "GET", 200, &[404, 409]),
+    ("/api/v1/runs/{id}/intervals.hlog", "GET", 200, &[404, 409]),
+];
+
 struct Api {
     shared: Arc<Shared>,
     registry: Registry,
@@ -169,13 +185,27 @@ async fn openapi() -> Json<Value> {
     let mut paths = Map::new();
     for (path, methods, summary) in ROUTES {
         let operations = methods.split(", ").map(|method| {
-            (method.to_ascii_lowercase(), json!({"summary": summary, "responses": {"200": {"description": "done"}}}))
+            (method.to_ascii_lowercase(), json!({"summary": summary, "responses": responses(path, method)}))
         });
         paths.insert(path.into(), Value::Object(operations.collect()));
     }
     Json(
         json!({"openapi": "3.1.0", "info": {"title": "Zenlab swarm", "version": env!("CARGO_PKG_VERSION")}, "paths": paths}),
     )
+}
+
+/// What a method of a path may answer.
+fn responses(path: &str, method: &str) -> Value {
+    let own = STATUSES.iter().find(|(known, of, ..)| (*known, *of) == (path, method));
+    let (success, refusals) = own.map_or((200, &[][..]), |(.., success, refusals)| (*success, *refusals));
+    let common: &[u16] = if method == "GET" { &[403] } else { &[401, 403] };
+    let mut responses = Map::from_iter([(success.to_string(), json!({"description": "done"}))]);
+    if path == "/" {
+        responses.insert("307".into(), json!({"description": "a browser is sent to the control page"}));
+    }
+    let problem = json!({"description": "refused", "content": {"application/problem+json": {}}});
+    responses.extend(refusals.iter().chain(common).map(|status| (status.to_string(), problem.clone())));
+    Value::Object(responses)
 }
 
 async fn status(State(api): Access) -> Json<Value> {

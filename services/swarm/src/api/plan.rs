@@ -12,7 +12,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::{Access, Answer, Api};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanError};
+use crate::service::Unchanged;
 
 /// For how long a plan may be changed at least and at most.
 const TIMES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(24));
@@ -64,11 +65,21 @@ async fn change(api: &Api, request: Request<Body>, how: impl FnOnce(Value, Value
     if wanted.is_some_and(|wanted| wanted != generation) {
         return Err(stale(generation));
     }
-    let plan = Plan::from_json(how(json!(present), document), &api.shared.targets)
-        .map_err(|error| body::invalid(&error.pointer, error.sentence))?;
-    let generation =
-        if dry_run { generation } else { api.shared.replace_plan(plan.clone(), wanted, time).map_err(stale)? };
+    let plan = Plan::from_json(how(json!(present), document), &api.shared.targets).map_err(invalid)?;
+    let generation = if dry_run {
+        api.shared.check_plan(&plan).map_err(invalid)?;
+        generation
+    } else {
+        api.shared.replace_plan(plan.clone(), wanted, time).map_err(|why| match why {
+            Unchanged::Stale(generation) => stale(generation),
+            Unchanged::TooMuch(error) => invalid(error),
+        })?
+    };
     Ok(([(ETAG, format!("\"{generation}\""))], Json(json!(plan))).into_response())
+}
+
+fn invalid(error: PlanError) -> Problem {
+    body::invalid(&error.pointer, error.sentence)
 }
 
 /// For how long a change should hold.

@@ -19,6 +19,7 @@ use super::{Access, Answer, Api, show};
 use crate::expectation::Finding;
 use crate::runs::{Run, State as RunState};
 use crate::scenario::Scenario;
+use crate::service::NotBegun;
 use crate::tally::Ledger;
 
 /// Between two events of a run.
@@ -54,14 +55,15 @@ pub(super) async fn begin(State(api): Access, request: Request<Body>) -> Answer 
         let detail = format!("the swarm has ended, so nobody would be asked: {fault}");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "swarm-ended", "The swarm has ended", detail));
     }
-    let run = api.shared.begin_run(scenario, places).map_err(|other| {
-        Problem::conflict(format!(
+    let run = api.shared.begin_run(scenario, places).map_err(|why| match why {
+        NotBegun::TooMuch(error) => invalid(error),
+        NotBegun::Other(other) => Problem::conflict(format!(
             "run {} of {} is {}: one at a time; POST {}/cancel ends it",
             other.id,
             other.scenario.name,
             other.state().label(),
             place(&other)
-        ))
+        )),
     })?;
     Ok((StatusCode::ACCEPTED, [(LOCATION, place(&run))], Json(describe(&api, &run))).into_response())
 }

@@ -31,7 +31,7 @@ pub(super) fn worker(health: &Health) -> Value {
         "busy_ratio": health.busy,
         "saturated": health.is_saturated(),
         "cpu_seconds": health.cpu.as_secs_f64(),
-        "send_lag_p99_us": health.lag_p99.map(|lag| lag.as_secs_f64() * 1e6),
+        "lateness_p99_us": health.lateness_p99.map(|late| late.as_secs_f64() * 1e6),
     })
 }
 

@@ -69,6 +69,8 @@ pub(crate) struct Client {
     pub asked: u64,
     /// Whether it is among the free ones of its lane.
     pub is_free: bool,
+    /// Since when it could be asked for more.
+    pub free_since: Instant,
     /// What it does next by itself, and the number by which its alarm is known.
     pub alarm: Option<(u64, Next)>,
     pub origin: Option<Origin>,
@@ -123,6 +125,7 @@ impl Client {
             to_ask: 0,
             asked: 0,
             is_free: false,
+            free_since: began,
             alarm: None,
             origin: made.origin,
             said: 0,

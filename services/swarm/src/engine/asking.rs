@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use zen::{Address, Dialogue};
 
+use super::lane::Waiting;
 use super::{Engine, TICK};
 use crate::client::{Client, Connect, Next, Phase, Place, outcome_of};
 use crate::plan::{MOST_AT_ONCE, OverRun};
 use crate::population::{Asks, Depth, Ending, Reading, Text, Wanted, Way, Writing, bad_question};
 use crate::tally::Outcome;
-
-/// Conversations that one lane of visits has at once; what should begin beyond waits.
-const MOST_VISITORS: usize = 512;
 
 /// Instants for which a lane keeps room while nothing waits; what a burst needs beyond is given back after it.
 const ROOM: usize = 64;
@@ -23,7 +21,7 @@ const ROOM: usize = 64;
 const PARTS: usize = 3;
 const BETWEEN_PARTS: Duration = Duration::from_millis(1);
 
-/// Later than this is late.
+/// The swarm is late that asks later than this after it could.
 const LATE: Duration = Duration::from_millis(1);
 
 impl Engine {
@@ -33,12 +31,12 @@ impl Engine {
             return Ok(());
         }
         while let Some(due) = self.lanes[lane].schedule.take(now) {
-            self.plan(lane, due);
+            self.plan(lane, Waiting { due, seen: now });
         }
         self.keep_connections(lane, now)?;
         match self.lanes[lane].manner().way {
-            Way::Visit | Way::Held => self.follow_instants(lane, now)?,
-            Way::Closed => self.ask_free(lane, now)?,
+            Way::Visit | Way::Held => self.follow_instants(lane)?,
+            Way::Closed => self.ask_free(lane)?,
             Way::Silent => {}
         }
         if self.lanes[lane].load.over_run == OverRun::Drop && !self.lanes[lane].waiting.is_empty() {
@@ -48,7 +46,7 @@ impl Engine {
     }
 
     /// Every entry in the books is one that leaves them balanced.
-    fn plan(&mut self, lane: usize, due: Instant) {
+    fn plan(&mut self, lane: usize, one: Waiting) {
         let questions = self.lanes[lane].questions() as u64;
         let is_full = self.lanes[lane].waiting.len() >= MOST_AT_ONCE;
         self.book(lane, |seen| {
@@ -58,7 +56,7 @@ impl Engine {
         if is_full {
             self.fail_in_window(lane, questions);
         } else {
-            self.lanes[lane].waiting.push_back(due);
+            self.lanes[lane].waiting.push_back(one);
         }
     }
 
@@ -106,30 +104,35 @@ impl Engine {
         }
     }
 
-    /// Asks what has waited, as far as there is somebody to ask it.
-    fn follow_instants(&mut self, lane: usize, now: Instant) -> io::Result<()> {
+    /// Asks what has waited, as far as there is somebody to ask it. Each question has a stamp of its own: many take their time.
+    fn follow_instants(&mut self, lane: usize) -> io::Result<()> {
         let is_visit = self.lanes[lane].manner().way == Way::Visit;
         self.lanes[lane].held_back = false;
-        while let Some(&due) = self.lanes[lane].waiting.front() {
+        while let Some(&Waiting { due, seen }) = self.lanes[lane].waiting.front() {
+            let now = Instant::now();
             if !self.lanes[lane].may_ask(now) {
                 self.lanes[lane].held_back = true;
                 break;
             }
             let free = if is_visit { None } else { self.next_free(lane, now) };
-            if if is_visit { self.lanes[lane].clients >= MOST_VISITORS } else { free.is_none() } {
+            if if is_visit { !self.lanes[lane].has_room() } else { free.is_none() } {
                 break;
             }
             self.lanes[lane].waiting.pop_front();
+            let lag = now.saturating_duration_since(due);
+            let since = self.could_ask_since(lane, due, free);
+            // Who was away when an instant came has a queue by its own doing, and no connection is free for that long.
+            let lateness = now.saturating_duration_since(since).max(seen.saturating_duration_since(due));
+            self.business.has_asked(lateness);
             self.lanes[lane].has_asked(now);
             let questions = self.at_once(lane) as u64;
-            let lag = now.saturating_duration_since(due);
-            self.business.has_asked(lag);
             self.book(lane, |seen| {
                 seen.ledger.waiting -= questions;
                 seen.ledger.sent += questions;
                 seen.ledger.in_flight += questions;
                 seen.lag.record(lag);
-                seen.late += u64::from(lag > LATE);
+                seen.lateness.record(lateness);
+                seen.late += u64::from(lateness > LATE);
             });
             match free {
                 Some(id) => self.ask(id, due, now)?,
@@ -140,6 +143,15 @@ impl Engine {
             self.lanes[lane].waiting.shrink_to(ROOM);
         }
         Ok(())
+    }
+
+    /// Since when a question that is due could be asked: what comes after that is the swarm's own lateness, and what comes before
+    /// is for the server to answer for.
+    fn could_ask_since(&self, lane: usize, due: Instant, free: Option<usize>) -> Instant {
+        let lane = &self.lanes[lane];
+        let client = free.and_then(|id| self.clients[id].as_ref());
+        let has_room_since = client.map_or(lane.visitors_since, |client| client.free_since);
+        due.max(has_room_since).max(lane.held_back_until().unwrap_or(due))
     }
 
     /// Questions that a client of this lane says at once.
@@ -182,8 +194,10 @@ impl Engine {
     }
 
     /// Asks everybody who is free, who have no schedule.
-    fn ask_free(&mut self, lane: usize, now: Instant) -> io::Result<()> {
-        while let Some(id) = self.next_free(lane, now) {
+    fn ask_free(&mut self, lane: usize) -> io::Result<()> {
+        loop {
+            let now = Instant::now();
+            let Some(id) = self.next_free(lane, now) else { return Ok(()) };
             let questions = self.at_once(lane) as u64;
             self.book(lane, |seen| {
                 seen.ledger.planned += questions;
@@ -192,17 +206,16 @@ impl Engine {
             });
             self.ask(id, now, now)?;
         }
-        Ok(())
     }
 
     /// Asks a client that is connected.
     pub(super) fn ask(&mut self, id: usize, due: Instant, now: Instant) -> io::Result<()> {
         let Some(client) = &self.clients[id] else { return Ok(()) };
-        let lane = client.lane;
+        let (lane, free_since) = (client.lane, client.free_since);
         for _ in 0..self.at_once(lane) {
             self.push(id, due, now);
         }
-        self.make_free(id, now);
+        self.make_free(id, free_since, now);
         self.say(id, now)
     }
 
@@ -222,15 +235,15 @@ impl Engine {
         client.push(text, due, now + self.timeout + lane.load.own_time(dialogue));
     }
 
-    /// Puts a client among the free ones if it may be asked for more.
-    pub(super) fn make_free(&mut self, id: usize, now: Instant) {
+    /// Puts a client among the free ones if it may be asked for more, as it could have been since then.
+    pub(super) fn make_free(&mut self, id: usize, since: Instant, now: Instant) {
         let is_spent = self.is_spent(id, now);
         let Some(client) = &mut self.clients[id] else { return };
         let lane = &mut self.lanes[client.lane];
         let depth = if lane.manner().depth == Depth::Pipeline { lane.load.habits.pipeline } else { 1 };
         let keeps = matches!(lane.manner().way, Way::Held | Way::Closed);
         if keeps && !client.is_free && !is_spent && client.on_the_way.len() < depth {
-            client.is_free = true;
+            (client.is_free, client.free_since) = (true, since);
             lane.free.push_back(id);
         }
     }
@@ -306,7 +319,7 @@ impl Engine {
             // It was still connecting when its lane ended.
             self.forget(id);
         } else {
-            self.make_free(id, now);
+            self.make_free(id, self.known_since, now);
         }
         Ok(())
     }

@@ -21,8 +21,8 @@ pub(crate) struct Health {
     pub busy: f64,
     /// CPU time of its thread so far.
     pub cpu: Duration,
-    /// 99th percentile of how late it asked in its last second; none if it asked nothing.
-    pub lag_p99: Option<Duration>,
+    /// 99th percentile of how late it asked by itself in its last second; none if it asked nothing.
+    pub lateness_p99: Option<Duration>,
 }
 
 impl Health {
@@ -36,20 +36,20 @@ impl Health {
 pub(super) struct Business {
     since: Instant,
     waited: Duration,
-    lag: Exact,
+    lateness: Exact,
 }
 
 impl Business {
     pub fn new(now: Instant) -> Self {
-        Self { since: now, waited: Duration::ZERO, lag: Exact::default() }
+        Self { since: now, waited: Duration::ZERO, lateness: Exact::default() }
     }
 
     pub fn has_waited(&mut self, time: Duration) {
         self.waited += time;
     }
 
-    pub fn has_asked(&mut self, lag: Duration) {
-        self.lag.record(lag);
+    pub fn has_asked(&mut self, lateness: Duration) {
+        self.lateness.record(lateness);
     }
 
     /// Whether that is long enough to judge it.
@@ -63,8 +63,8 @@ impl Business {
         health.busy = 1.0 - self.waited.as_secs_f64() / watched.as_secs_f64();
         let used = clock_gettime(ClockId::ThreadCPUTime);
         health.cpu = Duration::new(used.tv_sec as u64, used.tv_nsec as u32);
-        health.lag_p99 = self.lag.quantile(0.99).map(|ns| Duration::from_nanos(ns as u64));
-        self.lag.reset();
+        health.lateness_p99 = self.lateness.quantile(0.99).map(|ns| Duration::from_nanos(ns as u64));
+        self.lateness.reset();
         (self.since, self.waited) = (now, Duration::ZERO);
     }
 }

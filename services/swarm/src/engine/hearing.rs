@@ -121,7 +121,7 @@ impl Engine {
             if is_at_rest && (is_surplus || self.is_spent(id, now)) {
                 self.forget(id);
             } else if !self.lanes[lane].over {
-                self.make_free(id, now);
+                self.make_free(id, self.known_since, now);
             }
             return Ok(());
         }
@@ -270,7 +270,7 @@ impl Engine {
         let Some(client) = &mut self.clients[id] else { return };
         (client.phase, client.began, client.alarm) = (Phase::Late, now, None);
         let lane = &mut self.lanes[client.lane];
-        lane.clients -= 1;
+        lane.lose_one(self.known_since);
         lane.late += 1;
         if std::mem::take(&mut client.is_free) {
             lane.free.retain(|&free| free != id);
@@ -284,7 +284,7 @@ impl Engine {
         if client.phase == Phase::Late {
             lane.late -= 1;
         } else {
-            lane.clients -= 1;
+            lane.lose_one(self.known_since);
         }
         if client.is_free {
             lane.free.retain(|&free| free != id);

@@ -10,23 +10,36 @@ use crate::schedule::{Arrivals, Profile, Rate, Schedule};
 /// Between two attempts to open a connection that is kept, after a failure: doubling up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
+/// Conversations that a lane of visits has at once; what should begin beyond waits.
+const MOST_VISITORS: usize = 512;
+
 /// How fast questions that had to wait are asked, in parts of the rate, where that is capped.
 const CATCH_UP: f64 = 2.0;
 
 /// How long each of those waits where no rate will come any more.
 const STANDSTILL: Duration = Duration::from_millis(100);
 
+/// An instant that has come and that nobody could follow yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiting {
+    pub due: Instant,
+    /// When the worker saw that it had come: later, where it was busy or had no processor.
+    pub seen: Instant,
+}
+
 pub(super) struct Lane {
     pub load: Load,
     pub schedule: Schedule,
     /// Instants that have come and that nobody could follow yet, [`MOST_AT_ONCE`](crate::plan::MOST_AT_ONCE) at the most.
-    pub waiting: VecDeque<Instant>,
+    pub waiting: VecDeque<Waiting>,
     /// Clients that may be asked for more.
     pub free: VecDeque<usize>,
     /// All clients but those that are only waited for.
     pub clients: usize,
     /// Clients that have been given up and may still be answered.
     pub late: usize,
+    /// Since when there has been room for another visitor.
+    pub visitors_since: Instant,
     pub retry_at: Instant,
     retry_after: Duration,
     /// How fast those who had to wait are asked, where that is capped.
@@ -49,6 +62,7 @@ impl Lane {
             free: VecDeque::new(),
             clients: 0,
             late: 0,
+            visitors_since: now,
             retry_at: now,
             retry_after: RETRY.0,
             held_back: false,
@@ -77,6 +91,19 @@ impl Lane {
         self.over && self.clients + self.late == 0 && self.waiting.is_empty()
     }
 
+    /// Whether another visitor may come.
+    pub fn has_room(&self) -> bool {
+        self.clients < MOST_VISITORS
+    }
+
+    /// A client is gone, as could have been known since then.
+    pub fn lose_one(&mut self, since: Instant) {
+        if !self.has_room() {
+            self.visitors_since = since;
+        }
+        self.clients -= 1;
+    }
+
     pub fn back_off(&mut self, now: Instant) {
         self.retry_at = now + self.retry_after;
         self.retry_after = (self.retry_after * 2).min(RETRY.1);
@@ -90,6 +117,11 @@ impl Lane {
     /// Whether one that waits may be asked now.
     pub fn may_ask(&self, now: Instant) -> bool {
         self.load.over_run != OverRun::Cap || self.pace.next() <= now
+    }
+
+    /// Until when those who wait were held back, where that is capped.
+    pub fn held_back_until(&self) -> Option<Instant> {
+        (self.load.over_run == OverRun::Cap).then(|| self.pace.next())
     }
 
     /// One has been asked: the next one has to wait for its part of time, where that is capped.

@@ -81,6 +81,8 @@ struct Engine {
     trace_one_in: u64,
     next_round: Instant,
     was_paused: bool,
+    /// Since when what is handled now could have been known.
+    known_since: Instant,
     business: Business,
 }
 
@@ -104,6 +106,7 @@ impl Engine {
             trace_one_in: 0,
             next_round: Instant::now(),
             was_paused: false,
+            known_since: Instant::now(),
             business: Business::new(Instant::now()),
         })
     }
@@ -238,7 +241,10 @@ impl Engine {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        self.judge_own_business(now);
+        let woke = Instant::now();
+        // Who is woken late could have heard it when the wait should have ended.
+        self.known_since = woke.min(now + wait);
+        self.judge_own_business(now, woke);
         for event in events.drain(..).filter(|event| event.data.u64() != TIMER) {
             self.advance(event.data.u64() as usize)?;
         }
@@ -257,8 +263,7 @@ impl Engine {
     }
 
     /// Tells how this worker does; `wait_began` is when the wait that is over began.
-    fn judge_own_business(&mut self, wait_began: Instant) {
-        let now = Instant::now();
+    fn judge_own_business(&mut self, wait_began: Instant, now: Instant) {
         self.business.has_waited(now.saturating_duration_since(wait_began));
         if self.business.is_watched(now) {
             self.business.judge(now, &mut self.shared.health_of(self.worker));
@@ -274,10 +279,11 @@ impl Engine {
     }
 
     fn ring_alarms(&mut self) -> io::Result<()> {
-        let now = Instant::now();
+        let until = Instant::now();
         while let Some(&Reverse((at, number, id))) = self.alarms.peek()
-            && at <= now
+            && at <= until
         {
+            let now = Instant::now();
             self.alarms.pop();
             let Some(client) = self.clients[id].as_mut() else { continue };
             let Some((_, next)) = client.alarm.take_if(|(set, _)| *set == number) else { continue };

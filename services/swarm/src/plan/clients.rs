@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use zen::{Dialogue, Endpoint, Transport};
 
+use super::fields::{self, CLIENTS_FIELDS};
 use super::form::within;
-use super::{MOST_AT_ONCE, MOST_CONNECTIONS, MOST_RATE, PlanError, Source};
+use super::{MOST_RATE, PlanError, Source};
 use crate::population::{Kind, MOST_WEIGHT, Population};
 use crate::schedule::stages;
 use crate::schedule::{Arrivals, Profile, Rate, Shape};
@@ -54,12 +56,12 @@ pub struct Clients {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OverRun {
-    /// They wait, and their latency grows as it does for people.
+    /// They wait, and their latency grows as it does for people; what comes while 10,000 of one load wait is dropped, and counted.
     #[default]
     Queue,
     /// They are dropped.
     Drop,
-    /// They wait, and are asked at most at twice the rate.
+    /// They wait, as many at the most, and are asked at most at twice the rate.
     Cap,
 }
 
@@ -90,49 +92,24 @@ impl Default for Clients {
 impl Clients {
     /// What is out of its range, if anything is.
     pub(crate) fn check(&self, pointer: &str) -> Result<(), PlanError> {
-        let check = |member: &str, value: f64, least: f64, most: f64| {
-            within(&format!("{pointer}/{member}"), value, least, most)
-        };
         for kind in Kind::ALL {
-            let member = format!("population/{}", kind.label());
-            check(&member, self.population.weight(kind) as f64, 0.0, MOST_WEIGHT as f64)?;
+            let place = format!("{pointer}/population/{}", kind.label());
+            within(&place, self.population.weight(kind) as f64, 0.0, MOST_WEIGHT as f64)?;
         }
         if self.population == Population::default() {
             let sentence = "`population` has no kind with a weight above 0".to_owned();
             return Err(PlanError { pointer: format!("{pointer}/population"), sentence });
         }
-        check("period_seconds", self.period_seconds, 0.1, 86_400.0)?;
-        check("swing", self.swing, 0.0, 1.0)?;
         stages::parse(&self.stages, MOST_RATE).map_err(|sentence| PlanError {
             pointer: format!("{pointer}/stages"),
             sentence: format!("`stages`: {sentence}"),
         })?;
-        check("burst", self.burst as f64, 1.0, MOST_AT_ONCE as f64)?;
-        check("connections", self.connections as f64, 1.0, MOST_CONNECTIONS as f64)?;
-        check("idle", self.idle as f64, 0.0, MOST_CONNECTIONS as f64)?;
-        check("pipeline", self.pipeline as f64, 1.0, 64.0)?;
-        check("requests_per_connection", self.requests_per_connection as f64, 0.0, 1e9)?;
-        check("connection_lifetime_seconds", self.connection_lifetime_seconds, 0.0, 86_400.0)?;
-        check("think_time_seconds", self.think_time_seconds, 0.0, 60.0)?;
-        check("interval_seconds", self.interval_seconds, 0.001, 60.0)?;
-        check("source_addresses", self.source_addresses as f64, 1.0, 250.0)
-    }
-
-    /// The highest rate that there will be, if `rate` is what the plan says, in questions a second.
-    pub(crate) fn highest_rate(&self, rate: f64) -> f64 {
-        let stages = stages::parse(&self.stages, MOST_RATE).unwrap_or_default();
-        if stages.is_empty() { rate } else { stages.iter().map(|stage| stage.from.max(stage.to)).fold(0.0, f64::max) }
+        fields::check(CLIENTS_FIELDS, &json!(self), pointer)
     }
 
     /// How long the stages take together, in seconds; 0 if there are none.
     pub(crate) fn seconds(&self) -> f64 {
         stages::parse(&self.stages, MOST_RATE).unwrap_or_default().iter().map(|stage| stage.seconds).sum()
-    }
-
-    /// Connections that are kept, at least as many as each kind needs.
-    pub(crate) fn kept(&self) -> usize {
-        let kinds = self.population.kinds(Transport::Tcp).filter(|kind| kind.has_connections()).count();
-        self.idle + if kinds == 0 { 0 } else { self.connections.max(kinds) }
     }
 
     /// The loads for one endpoint: one for each kind.

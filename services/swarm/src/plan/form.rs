@@ -62,11 +62,15 @@ fn check_members(members: &Map<String, Value>, models: &Map<String, Value>, poin
     Err(PlanError { pointer: place, sentence })
 }
 
+/// The words of which a member must be one, if there are any.
+pub(super) fn words(member: &str) -> Option<&'static [&'static str]> {
+    WORDS.iter().find(|(name, _)| *name == member).map(|(_, words)| *words)
+}
+
 /// Texts that must be one of some words.
 fn check_word(word: &str, pointer: &str) -> Result<(), PlanError> {
-    let member = pointer.rsplit('/').next().unwrap_or_default();
-    match WORDS.iter().find(|(name, _)| *name == member) {
-        Some((_, words)) if !words.contains(&word) => {
+    match words(pointer.rsplit('/').next().unwrap_or_default()) {
+        Some(words) if !words.contains(&word) => {
             let sentence = format!("`{}` = {word:?} must be one of {}", name_of(pointer), words.join(", "));
             Err(PlanError { pointer: pointer.into(), sentence })
         }

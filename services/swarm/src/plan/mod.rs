@@ -1,6 +1,8 @@
 //! What the swarm is asked to do.
 
+mod ceilings;
 mod clients;
+mod fields;
 pub(crate) mod form;
 
 use std::collections::BTreeMap;
@@ -8,20 +10,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use zen::{Dialogue, Endpoint, Transport};
 
+pub(crate) use ceilings::{MOST_CONNECTIONS, MOST_RATE, Peak};
 pub(crate) use clients::Load;
 pub use clients::{Clients, OverRun};
-use form::{escape, within};
+pub use fields::{CLIENTS_FIELDS, Field, MayBe, PLAN_FIELDS, SPOTLIGHT_FIELDS};
+use form::escape;
 
 use crate::runs::Run;
-
-/// The highest rate, in questions a second: of each load, and of all that are asked at once.
-pub(crate) const MOST_RATE: f64 = 200_000.0;
-
-/// The most connections that are kept: by each load, and by all that there are at once.
-pub(crate) const MOST_CONNECTIONS: usize = 20_000;
+use crate::scenario::Scenario;
 
 /// The most that come at the same instant in a burst, and so the most of one load that may wait: a burst never drops by itself.
 pub(crate) const MOST_AT_ONCE: usize = 10_000;
@@ -128,7 +127,7 @@ impl Plan {
     /// # Errors
     /// The first thing that is wrong.
     pub fn from_json(document: Value, targets: &[Target]) -> Result<Self, PlanError> {
-        form::check(&document, &serde_json::json!(Self::default()), "")?;
+        form::check(&document, &json!(Self::default()), "")?;
         let plan: Self = serde_json::from_value(document)
             .map_err(|error| PlanError { pointer: String::new(), sentence: format!("this is no plan: {error}") })?;
         plan.check(targets)?;
@@ -136,19 +135,15 @@ impl Plan {
     }
 
     fn check(&self, targets: &[Target]) -> Result<(), PlanError> {
-        let light = &self.spotlight;
-        within("/steady_rate", self.steady_rate, 0.0, MOST_RATE)?;
-        for (name, &rate) in &self.steady_rates {
+        let document = json!(self);
+        fields::check(PLAN_FIELDS, &document, "")?;
+        for name in self.steady_rates.keys() {
             known(&format!("/steady_rates/{}", escape(name)), name, targets)?;
-            within(&format!("/steady_rates/{}", escape(name)), rate, 0.0, MOST_RATE)?;
         }
         self.steady.check("/steady")?;
-        within("/timeout_seconds", self.timeout_seconds, 0.05, 60.0)?;
-        within("/trace_one_in", self.trace_one_in as f64, 0.0, 1e6)?;
-        within("/spotlight/turn_seconds", light.turn_seconds, 2.0, 3600.0)?;
-        within("/spotlight/rate", light.rate, 0.0, MOST_RATE)?;
-        light.clients.check("/spotlight")?;
-        for (at, name) in light.targets.iter().enumerate() {
+        fields::check(SPOTLIGHT_FIELDS, &document["spotlight"], "/spotlight")?;
+        self.spotlight.clients.check("/spotlight")?;
+        for (at, name) in self.spotlight.targets.iter().enumerate() {
             known(&format!("/spotlight/targets/{at}"), name, targets)?;
         }
         self.check_ceilings(targets)
@@ -156,42 +151,54 @@ impl Plan {
 
     /// All that is asked at once must be within the ceilings as well.
     fn check_ceilings(&self, targets: &[Target]) -> Result<(), PlanError> {
-        let endpoints: usize = targets.iter().map(|target| target.endpoints.len()).sum();
-        let steady: f64 = targets
-            .iter()
-            .map(|target| self.steady.highest_rate(self.steady_rate_of(target)) * target.endpoints.len() as f64)
-            .sum();
-        let light = &self.spotlight;
-        let lit = match (light.mode, light.targets.len()) {
-            (Mode::Off, _) => 0,
-            (Mode::Turn, _) => 1,
-            (Mode::Fixed, 0) => targets.len(),
-            (Mode::Fixed, named) => named,
-        };
-        ceilings("/spotlight/rate", lit, light.rate, &light.clients)?;
-        ceiling("/steady_rate", "questions a second", steady, MOST_RATE)?;
-        ceiling("/steady/connections", "connections", (self.steady.kept() * endpoints) as f64, MOST_CONNECTIONS as f64)
+        let steady = Peak::of(&self.steady_loads(targets, |_| true));
+        let light = Peak::of(&self.spotlight_loads(targets, &self.lit_at_once(targets)));
+        let (rate, connections) = ("/spotlight/rate", "/spotlight/connections");
+        light.check(rate, connections, "the spotlight's targets together")?;
+        steady.check("/steady_rate", "/steady/connections", "the steady load of all targets")?;
+        steady.and(light).check(rate, connections, "the steady load and the spotlight together")
+    }
+
+    /// That a run of this scenario at these places leaves the plan's load of the others within the ceilings.
+    ///
+    /// # Errors
+    /// What both come to, at the run's place.
+    pub(crate) fn check_run(&self, targets: &[Target], run: &Scenario, at: &[usize]) -> Result<(), PlanError> {
+        let both = self.beside(targets, run, at);
+        both.check("/rate", "/connections", "the run and the steady load of the other targets together")
+    }
+
+    /// The same for a plan that comes while this run is on.
+    ///
+    /// # Errors
+    /// What both come to, at the plan's place.
+    pub(crate) fn check_beside(&self, targets: &[Target], run: &Run) -> Result<(), PlanError> {
+        let both = self.beside(targets, &run.scenario, run.places());
+        let who = format!("the steady load and run {} together", run.id);
+        both.check("/steady_rate", "/steady/connections", &who)
+    }
+
+    fn beside(&self, targets: &[Target], run: &Scenario, at: &[usize]) -> Peak {
+        // On whose account the run's loads are does not matter here.
+        let loads = run.loads(targets, at, &Source::Steady);
+        Peak::of(&loads).and(Peak::of(&self.steady_loads(targets, |place| !at.contains(&place))))
+    }
+
+    /// Whom the spotlight is on at once, at the most.
+    fn lit_at_once(&self, targets: &[Target]) -> Vec<usize> {
+        let names = &self.spotlight.targets;
+        let is_meant = |target: &Target| names.is_empty() || names.contains(&target.name);
+        let meant = (0..targets.len()).filter(|at| is_meant(&targets[*at]) && has_tcp(&targets[*at]));
+        match self.spotlight.mode {
+            Mode::Off => Vec::new(),
+            Mode::Turn => meant.take(1).collect(),
+            Mode::Fixed => meant.collect(),
+        }
     }
 
     fn steady_rate_of(&self, target: &Target) -> f64 {
         self.steady_rates.get(&target.name).copied().unwrap_or(self.steady_rate)
     }
-}
-
-/// That so many targets together are within the ceilings; `pointer` is the rate's.
-pub(crate) fn ceilings(pointer: &str, targets: usize, rate: f64, clients: &Clients) -> Result<(), PlanError> {
-    let connections = pointer.replace("rate", "connections");
-    ceiling(pointer, "questions a second", clients.highest_rate(rate) * targets as f64, MOST_RATE)?;
-    ceiling(&connections, "connections", (clients.kept() * targets) as f64, MOST_CONNECTIONS as f64)
-}
-
-fn ceiling(pointer: &str, what: &str, sum: f64, most: f64) -> Result<(), PlanError> {
-    if sum <= most {
-        return Ok(());
-    }
-    let sentence =
-        format!("`{}`: all targets together would get {sum} {what}; there may be {most}", form::name_of(pointer));
-    Err(PlanError { pointer: pointer.into(), sentence })
 }
 
 /// That nobody is meant whom the swarm was not started with.
@@ -226,17 +233,37 @@ impl Plan {
     /// The loads for this plan while `lit` are in the spotlight (places in `targets`). While a run is on, it alone loads its
     /// targets, and nobody is in the spotlight.
     pub(crate) fn loads(&self, targets: &[Target], lit: &[usize], run: Option<&Arc<Run>>) -> Vec<Load> {
-        let mut loads = Vec::new();
-        for (at, target) in targets.iter().enumerate().filter(|(at, _)| !run.is_some_and(|run| run.is_at(*at))) {
-            for endpoint in &target.endpoints {
-                if run.is_none() && lit.contains(&at) && endpoint.transport == Transport::Tcp {
-                    let light = &self.spotlight;
-                    loads.extend(light.clients.loads(at, endpoint, light.rate, &Source::Spotlight));
-                }
-                loads.extend(self.steady.loads(at, endpoint, self.steady_rate_of(target), &Source::Steady));
-            }
-        }
-        loads.extend(run.into_iter().flat_map(|run| run.loads(targets)));
+        let Some(run) = run else {
+            let mut loads = self.spotlight_loads(targets, lit);
+            loads.extend(self.steady_loads(targets, |_| true));
+            return loads;
+        };
+        let mut loads = self.steady_loads(targets, |at| !run.is_at(at));
+        loads.extend(run.loads(targets));
         loads
     }
+
+    fn steady_loads(&self, targets: &[Target], is_meant: impl Fn(usize) -> bool) -> Vec<Load> {
+        let mut loads = Vec::new();
+        for (at, target) in targets.iter().enumerate().filter(|(at, _)| is_meant(*at)) {
+            let rate = self.steady_rate_of(target);
+            for endpoint in &target.endpoints {
+                loads.extend(self.steady.loads(at, endpoint, rate, &Source::Steady));
+            }
+        }
+        loads
+    }
+
+    fn spotlight_loads(&self, targets: &[Target], lit: &[usize]) -> Vec<Load> {
+        let light = &self.spotlight;
+        let of_one = |&at: &usize| {
+            let endpoints = targets[at].endpoints.iter().filter(|endpoint| endpoint.transport == Transport::Tcp);
+            endpoints.flat_map(move |endpoint| light.clients.loads(at, endpoint, light.rate, &Source::Spotlight))
+        };
+        lit.iter().flat_map(of_one).collect()
+    }
+}
+
+fn has_tcp(target: &Target) -> bool {
+    target.endpoints.iter().any(|endpoint| endpoint.transport == Transport::Tcp)
 }

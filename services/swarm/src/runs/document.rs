@@ -26,8 +26,10 @@ pub(super) struct Durations {
     response: Vec<(f64, f64)>,
     longest: Option<f64>,
     service: [Option<f64>; 2],
-    /// How late the swarm itself asked: 99th percentile of its latest worker.
+    /// From the planned instant to asking: 99th percentile.
     lag: Option<f64>,
+    /// How late the swarm itself asked: 99th percentile of its latest worker.
+    lateness: Option<f64>,
 }
 
 impl Durations {
@@ -38,7 +40,8 @@ impl Durations {
             response,
             longest: seen.response.quantile(1.0),
             service: [seen.service.quantile(0.5), seen.service.quantile(0.99)],
-            lag: tally.worst_lag(0.99),
+            lag: seen.lag.quantile(0.99),
+            lateness: tally.worst_lateness(0.99),
         }
     }
 
@@ -115,7 +118,7 @@ impl Known<'_> {
                 idle * 100.0
             ));
         }
-        let late = self.durations.iter().filter_map(|durations| durations.lag).fold(0.0, f64::max);
+        let late = self.durations.iter().filter_map(|durations| durations.lateness).fold(0.0, f64::max);
         if late > LATE_US {
             verdict = Verdict::Unreliable;
             reasons.push(format!("The swarm asked up to {} late by itself (99th percentile).", time(late)));
@@ -154,6 +157,7 @@ impl Known<'_> {
             let mut cells = vec![count(ledger.planned), figure(right), figure(Some(ledger.ok() as f64 / elapsed))];
             cells.extend([0.5, 0.9, 0.99, 0.999].map(|q| figure(durations.response(q))));
             cells.push(figure(durations.longest));
+            cells.push(figure(durations.lag));
             cells.extend(durations.service.map(figure));
             row(&seen.target, cells)
         };
@@ -169,12 +173,14 @@ impl Known<'_> {
                 column("p99", "p99", "us", Some(true)),
                 column("p999", "p99.9", "us", Some(true)),
                 column("longest", "longest", "us", Some(true)),
+                column("lag_p99", "p99 until asking", "us", Some(true)),
                 column("service_p50", "p50 from asking", "us", Some(true)),
                 column("service_p99", "p99 from asking", "us", Some(true)),
             ],
             rows: self.seen.iter().zip(&self.durations).map(line).collect(),
             note: "Percentiles are counted from the instant at which a question should have been asked; clients without a \
-                   schedule have none, and who reads slowly is not counted."
+                   schedule have none, and who reads slowly is not counted. Until it is asked a question waits for a free \
+                   connection, which is the server's doing; a swarm that was late by itself is named at the top."
                 .into(),
         }
     }
@@ -194,7 +200,8 @@ impl Known<'_> {
             title: "What became of the questions".into(),
             columns,
             rows: self.seen.iter().map(line).collect(),
-            note: "Unsent and dropped ones were never asked; aborted ones were broken off by the client, as it was meant to."
+            note: "Unsent and dropped ones were never asked: their conversation had ended, or too many waited (10,000 of a load, or \
+                   any where the load says so); aborted ones were broken off by the client, as it was meant to."
                 .into(),
         }
     }
