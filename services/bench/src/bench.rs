@@ -23,6 +23,7 @@ use crate::log::Log;
 use crate::slot::Slot;
 use crate::{Crowd, Life, Options, Pace};
 
+pub(crate) use blocks::busier_than_usual;
 pub use outcome::{Outcome, report};
 pub use settings::{SETTINGS, Setting, settings};
 

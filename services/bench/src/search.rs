@@ -20,7 +20,7 @@ use crate::clock;
 use crate::lab::{Lab, Server};
 use crate::log::Log;
 use crate::stats::median;
-use crate::{Crowd, Options, Pace, Random};
+use crate::{Crowd, Options, Pace, Random, Slot};
 
 use hunt::Hunt;
 pub use outcome::{Limit, Outcome, report};
@@ -83,6 +83,8 @@ struct Search<'a> {
     low: f64,
     random: Random,
     log: Log,
+    /// Slots up to now, and those whose books do not balance.
+    books: (usize, usize),
 }
 
 /// Searches each contestant's limit, one after the other.
@@ -102,17 +104,16 @@ pub fn run(plan: &Plan, lab: &Lab, contestants: &[Contestant], progress: Progres
                  limit",
                 plan.percentile()
             );
-            outcomes.push(Outcome { name, floor, limit: Limit::Inconclusive(why), probes: Vec::new(), log: None });
+            outcomes.push(Outcome::unknown(name, floor, why));
             continue;
         }
         if plan.is_stopped() {
-            let limit = Limit::Inconclusive(ENDED.to_owned());
-            outcomes.push(Outcome { name, floor, limit, probes: Vec::new(), log: None });
+            outcomes.push(Outcome::unknown(name, floor, ENDED.to_owned()));
             continue;
         }
         let mut search = Search::begin(plan, lab, contestant, began)?;
         let (limit, probes) = search.find(progress)?;
-        outcomes.push(Outcome { name, floor, limit, probes, log: Some(search.log.take()) });
+        outcomes.push(Outcome { name, floor, limit, probes, log: Some(search.log.take()), books: search.books });
     }
     Ok(outcomes)
 }
@@ -127,7 +128,15 @@ impl<'a> Search<'a> {
         let crowd = Crowd::connect(endpoint, contestant.holds(plan.connections, plan.transport), options)?;
         let random = Random::new(plan.seed);
         let log = Log::new(&server.name, plan.transport, began);
-        Ok(Self { plan, server, cores: lab.server_cores(), crowd, low: 1.0, random, log })
+        Ok(Self { plan, server, cores: lab.server_cores(), crowd, low: 1.0, random, log, books: (0, 0) })
+    }
+
+    /// A slot of load, whose books are checked.
+    fn slot(&mut self, time: Duration, pace: Pace) -> io::Result<Slot> {
+        let slot = self.crowd.slot(time, pace)?;
+        self.books.0 += 1;
+        self.books.1 += usize::from(!slot.balances());
+        Ok(slot)
     }
 
     fn find(&mut self, progress: Progress<'_>) -> io::Result<(Limit, Vec<Probe>)> {
@@ -135,7 +144,7 @@ impl<'a> Search<'a> {
         progress(&format!("{}: what a closed loop reaches", self.server.name));
         let mut reached = Vec::new();
         for _ in 0..3 {
-            reached.push(self.crowd.slot(self.plan.window, Pace::Closed)?.throughput());
+            reached.push(self.slot(self.plan.window, Pace::Closed)?.throughput());
         }
         if plan.is_stopped() {
             return Ok((Limit::Inconclusive(ENDED.to_owned()), Vec::new()));

@@ -182,7 +182,11 @@ fn write_cell(text: &mut String, cell: &Cell, column: &Column, is_numeric: bool)
     if let (Some(interval), Some(Some(confidence))) =
         (cell::interval(cell, column), cell.interval.map(|interval| Some(interval.confidence)))
     {
-        let _ = write!(text, " <small title=\"{} % confidence\">{interval}</small>", confidence * 100.0);
+        let title = match confidence {
+            0.0 => String::new(),
+            some => format!(" title=\"{} % confidence\"", some * 100.0),
+        };
+        let _ = write!(text, " <small{title}>{interval}</small>");
     }
     match (figure.is_some(), cell.text.is_empty()) {
         (false, true) => text.push_str(cell::NONE),

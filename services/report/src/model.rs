@@ -157,7 +157,7 @@ pub struct Interval {
     pub low: f64,
     /// Upper end.
     pub high: f64,
-    /// Its confidence, such as 0.95.
+    /// Its confidence, such as 0.95; 0 where none is claimed.
     pub confidence: f64,
 }
 

@@ -2,13 +2,14 @@
 
 use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use bench::Lab;
-use bench::claims::{CLAIMS, Claim, How, Verdict};
-use report::Report;
+use bench::claims::{CLAIMS, Claim, How};
+use report::{Report, Verdict};
 
-use crate::failure::{Failure, OK, Outcome};
-use crate::measure;
+use crate::failure::{Failure, INCONCLUSIVE, OK, Outcome};
+use crate::measure::{self, STOP};
 use crate::output;
 
 /// What `claim` is told.
@@ -50,11 +51,12 @@ pub fn run(args: &Args) -> Outcome {
     for claim in &claims {
         report::make_directory(&args.output.join(claim.name))?;
     }
-    let lab = measure::open_lab(true)?;
+    let lab = measure::open_quiet_lab()?;
+    let mut code = OK;
     for claim in claims {
-        attempt(claim, args, &lab)?;
+        code = code.max(attempt(claim, args, &lab)?);
     }
-    Ok(OK)
+    Ok(code)
 }
 
 fn list() {
@@ -78,7 +80,8 @@ fn find(wanted: &str) -> Result<Vec<&'static Claim>, Failure> {
     Ok(vec![claim])
 }
 
-fn attempt(claim: &Claim, args: &Args, lab: &Lab) -> Result<(), Failure> {
+/// Tries a claim; gives the exit code that the validity of its run calls for.
+fn attempt(claim: &Claim, args: &Args, lab: &Lab) -> Outcome {
     output::say(&format!("Claim: {}.", claim.sentence));
     output::say(claim.experiment);
     let prediction = predict(claim, args);
@@ -87,15 +90,26 @@ fn attempt(claim: &Claim, args: &Args, lab: &Lab) -> Result<(), Failure> {
         seed: args.seed,
         pace: args.pace,
         label: args.label.clone(),
+        stop: &STOP,
     };
-    let (verdict, report) = claim
+    measure::watch_for_stop();
+    let report = claim
         .run(lab, &how, &mut |what| output::complain(&format!("  {what}")))
-        .map_err(|error| Failure::runtime(format!("claim {}: {error}", claim.name)))?;
-    show(verdict, &report, prediction.as_deref());
+        .map_err(|error| failed(claim, &error))?;
+    measure::leave_stop_to_the_kernel();
+    show(&report, prediction.as_deref());
     let directory = args.output.join(claim.name);
     report::write_all(&report, &directory)?;
     output::say(&picture(&directory, &report));
-    Ok(())
+    Ok(if report.validity.verdict == Verdict::Valid { OK } else { INCONCLUSIVE })
+}
+
+fn failed(claim: &Claim, error: &io::Error) -> Failure {
+    if STOP.load(Ordering::Relaxed) {
+        let why = "it was ended early, and a part of an experiment has no verdict: there is no report of it";
+        return Failure::interrupted(format!("claim {}: {why}", claim.name));
+    }
+    Failure::runtime(format!("claim {}: {error}", claim.name))
 }
 
 /// What the reader expects, if he says so.
@@ -111,13 +125,14 @@ fn predict(claim: &Claim, args: &Args) -> Option<String> {
     Some(line.trim().to_owned()).filter(|line| !line.is_empty())
 }
 
-fn show(verdict: Verdict, report: &Report, prediction: Option<&str>) {
+fn show(report: &Report, prediction: Option<&str>) {
     output::say("");
-    output::say(&format!("The claim {verdict}."));
     // The first finding is the verdict itself.
-    output::say_all(
-        &report.findings[1.min(report.findings.len())..].iter().map(|line| format!("- {line}")).collect::<Vec<_>>(),
-    );
+    if let Some((verdict, because)) = report.findings.split_first() {
+        output::say(verdict);
+        output::say_all(&because.iter().map(|line| format!("- {line}")).collect::<Vec<_>>());
+    }
+    output::say(&format!("{}: {}", measure::show::verdict(report), report.validity.reasons.join(" ")));
     output::say_all(&report.does_not_show.iter().map(|line| format!("  But: {line}")).collect::<Vec<_>>());
     if let Some(prediction) = prediction {
         output::say(&format!("You expected: {prediction}"));

@@ -59,6 +59,39 @@ fn send(signal: i32, mut child: Child, is_time: impl Fn() -> bool) -> Option<Out
     Some(child.wait_with_output().unwrap())
 }
 
+/// Processes below one whose children are its main thread's.
+fn children(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().map(|child| child.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_claim_that_is_ended_has_no_verdict_and_leaves_nothing_behind() {
+    let directory = std::env::temp_dir().join(format!("zenlab-ended-claim.{}", std::process::id()));
+    let child = Command::new(ZENLAB)
+        .args(["claim", "switches", "--no-prediction", "-o"])
+        .arg(&directory)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    let servers = std::cell::RefCell::new(Vec::new());
+    let output = interrupt(child, || {
+        servers.replace(children(pid));
+        servers.borrow().len() == 4
+    });
+    let output = output.expect("it takes longer than its servers do to start");
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("claim switches: it was ended early, and a part of an experiment has no verdict"), "{said}");
+    assert!(!directory.join("switches/report.json").exists(), "there is no report of it");
+    for server in servers.into_inner() {
+        let left = std::fs::read_to_string(format!("/proc/{server}/cmdline")).unwrap_or_default();
+        assert!(!left.contains("zenlab"), "{server} is left: {left}");
+    }
+}
+
 #[test]
 fn a_bench_keeps_its_blocks_when_unfriendly_clients_are_cut_short() {
     let lab = Lab::open(Path::new(ZENLAB), false).unwrap();

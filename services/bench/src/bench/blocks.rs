@@ -218,19 +218,23 @@ fn stages(plan: &Plan, capacity: f64) -> Vec<(Duration, f64)> {
     }
 }
 
-/// Which blocks of which entrant are void, for one kind of slot: those in which the machine was busier with other things than
-/// usual in this run. A fixed limit would void everything on a machine that is always busy.
+/// Which blocks of which entrant are void, for one kind of slot.
 pub(super) fn voids(observations: &[Vec<Observation>], kind: usize) -> Vec<Vec<bool>> {
+    let weather = |blocks: &Vec<Observation>| blocks.iter().map(|block| block.weather[kind]).collect::<Vec<_>>();
+    observations.iter().map(|blocks| busier_than_usual(&weather(blocks))).collect()
+}
+
+/// In which stretches of the same work the machine was busier with other things than usual in this run. A fixed limit would void
+/// everything on a machine that is always busy.
+pub(crate) fn busier_than_usual(stretches: &[Weather]) -> Vec<bool> {
     let gauges: [fn(&Weather) -> f64; 3] =
         [|weather| weather.pressure.unwrap_or(0.0), |weather| weather.steal, |weather| weather.client_waited];
-    let mut voids: Vec<Vec<bool>> = observations.iter().map(|blocks| vec![false; blocks.len()]).collect();
+    let mut voids = vec![false; stretches.len()];
     for gauge in gauges {
-        for (blocks, voids) in observations.iter().zip(&mut voids) {
-            // What is usual for this contestant: one that keeps both cores busy makes the client wait more.
-            let values: Vec<f64> = blocks.iter().map(|block| gauge(&block.weather[kind])).collect();
-            let limit = (JUMP * median(&values)).max(median(&values) + CALM);
-            values.iter().zip(voids).for_each(|(value, void)| *void |= *value > limit);
-        }
+        // What is usual for this contestant: one that keeps both cores busy makes the client wait more.
+        let values: Vec<f64> = stretches.iter().map(gauge).collect();
+        let limit = (JUMP * median(&values)).max(median(&values) + CALM);
+        values.iter().zip(&mut voids).for_each(|(value, void)| *void |= *value > limit);
     }
     voids
 }

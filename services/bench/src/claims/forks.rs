@@ -8,7 +8,7 @@ use report::sheet::{axis, between, chart, figure, names, row, series, table};
 use report::{Form, Scale};
 use zen::{Address, QUESTIONS, Transport};
 
-use super::experiment::{Experiment, connect, fault, measure, median};
+use super::experiment::{Experiment, fault, median};
 use super::{Claim, Finding, Verdict};
 use crate::driver::{Life, Options};
 use crate::lab::Server;
@@ -24,6 +24,7 @@ pub(super) const CLAIM: Claim = Claim {
     question: "How many times dearer is a conversation in a process of its own? How many of fifty survive an abort in each?",
     does_not_show: "The processes are small: they share the server's memory until they write to it. A large program takes \
                     longer to fork.",
+    margin: 0.2,
     run,
 };
 
@@ -53,14 +54,14 @@ fn churn(experiment: &mut Experiment<'_>) -> io::Result<Vec<Vec<Option<f64>>>> {
     let mut servers = Vec::new();
     for name in SUBJECTS {
         let server = experiment.start(name, &[Transport::Tcp], &[])?;
-        let crowd = connect(&server, Transport::Tcp, CLIENTS, Options { life, ..Options::default() })?;
+        let crowd = experiment.connect(&server, Transport::Tcp, CLIENTS, Options { life, ..Options::default() })?;
         servers.push((server, crowd));
     }
     let mut cpu = vec![Vec::new(); SUBJECTS.len()];
     for _ in 0..experiment.rounds(ROUNDS).max(5) {
         for at in experiment.order(SUBJECTS.len()) {
             let (server, crowd) = &mut servers[at];
-            let measured = measure(server, Transport::Tcp, crowd, SLOT, Pace::Closed)?;
+            let measured = experiment.load(server, Transport::Tcp, crowd, SLOT, Pace::Closed)?;
             cpu[at].push(measured.cpu_us().map(|us| us * f64::from(QUESTIONS_EACH)));
         }
     }

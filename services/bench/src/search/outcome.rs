@@ -24,7 +24,12 @@ pub struct Outcome {
     pub probes: Vec<Probe>,
     /// Their windows, as histograms; none where nothing was tried.
     pub log: Option<IntervalLog>,
+    /// Slots of load, and those of them whose books do not balance.
+    pub books: (usize, usize),
 }
+
+/// What is claimed of an interval that follows from rules and not from a distribution.
+const NO_CONFIDENCE: f64 = 0.0;
 
 /// The greatest rate that keeps the limit.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +52,11 @@ pub enum Limit {
 }
 
 impl Outcome {
+    /// Of a server of which nothing is known, and why.
+    pub(super) const fn unknown(name: String, floor: Duration, why: String) -> Self {
+        Self { name, floor, limit: Limit::Inconclusive(why), probes: Vec::new(), log: None, books: (0, 0) }
+    }
+
     /// The result as a sentence.
     pub fn sentence(&self) -> String {
         let name = &self.name;
@@ -92,7 +102,16 @@ pub fn report(plan: &Plan, outcomes: &[Outcome], run: Run) -> Report {
 fn validity(outcomes: &[Outcome]) -> Validity {
     let open = |outcome: &&Outcome| matches!(outcome.limit, Limit::Inconclusive(_));
     let mut reasons: Vec<String> = outcomes.iter().filter(open).map(Outcome::sentence).collect();
-    let verdict = if reasons.is_empty() { Validation::Valid } else { Validation::Inconclusive };
+    let mut verdict = if reasons.is_empty() { Validation::Valid } else { Validation::Inconclusive };
+    let (slots, unbalanced) =
+        outcomes.iter().fold((0, 0), |sum, outcome| (sum.0 + outcome.books.0, sum.1 + outcome.books.1));
+    if unbalanced > 0 {
+        verdict = Validation::Unreliable;
+        reasons
+            .push(format!("The books of {unbalanced} of {slots} slots do not balance: questions are unaccounted for."));
+    } else if slots > 0 {
+        reasons.push(format!("The books of all {slots} slots balance."));
+    }
     reasons.extend(outcomes.first().map(|first| {
         format!("A server that does nothing answered over TCP in {:.1?} at the quantile of the limit.", first.floor)
     }));
@@ -103,7 +122,7 @@ fn limits(limit: &str, outcomes: &[Outcome]) -> Table {
     let row = |outcome: &Outcome| {
         let (rate, by) = match &outcome.limit {
             Limit::Found { rate, interval: (low, high), by } => {
-                let interval = Interval { low: *low, high: *high, confidence: 0.95 };
+                let interval = Interval { low: *low, high: *high, confidence: NO_CONFIDENCE };
                 (
                     Cell { interval: Some(interval).filter(|_| high.is_finite()), ..figure(Some(*rate)) },
                     (*by).to_owned(),
@@ -126,7 +145,7 @@ fn limits(limit: &str, outcomes: &[Outcome]) -> Table {
         ],
         rows: outcomes.iter().map(row).collect(),
         note: "The interval reaches from the greatest rate that surely keeps the limit, less what a window cannot show, to the \
-               smallest that surely breaks it."
+               smallest that surely breaks it; no probability is known of it."
             .into(),
     }
 }
@@ -184,5 +203,33 @@ fn curve(plan: &Plan, outcomes: &[Outcome]) -> Chart {
         y: axis(&format!("{} from the planned instant", plan.percentile()), "us", Scale::Logarithmic),
         series: outcomes.iter().map(series).collect(),
         note: format!("The limit is {:?}.", plan.longest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(books: (usize, usize)) -> Outcome {
+        let limit = Limit::Found { rate: 1000.0, interval: (900.0, 1100.0), by: "nothing" };
+        let (name, floor) = ("epoll".to_owned(), Duration::from_micros(50));
+        Outcome { name, floor, limit, probes: Vec::new(), log: None, books }
+    }
+
+    #[test]
+    fn books_that_do_not_balance_make_a_search_unreliable() {
+        let balanced = validity(&[outcome((20, 0))]);
+        assert_eq!(balanced.verdict, Validation::Valid);
+        assert!(balanced.reasons.contains(&"The books of all 20 slots balance.".to_owned()), "{balanced:?}");
+        let unbalanced = validity(&[outcome((20, 0)), outcome((20, 1))]);
+        assert_eq!(unbalanced.verdict, Validation::Unreliable);
+        assert!(unbalanced.reasons[0].starts_with("The books of 1 of 40 slots do not balance"), "{unbalanced:?}");
+    }
+
+    #[test]
+    fn an_interval_that_is_a_rule_claims_no_confidence() {
+        let table = limits("p99 < 5ms", &[outcome((20, 0))]);
+        let interval = table.rows[0].cells[0].interval.expect("it is known");
+        assert_eq!((interval.low, interval.high, interval.confidence.to_bits()), (900.0, 1100.0, 0.0_f64.to_bits()));
     }
 }

@@ -107,10 +107,10 @@ impl Search<'_> {
         let (mut tried, mut low, mut cpu_ns) = (Slot::default(), Slot::default(), None);
         for is_low in [is_low_first, !is_low_first] {
             if is_low {
-                low = self.crowd.slot(self.plan.window / 2, Pace::poisson(self.low.max(200.0).min(rate), seed))?;
+                low = self.slot(self.plan.window / 2, Pace::poisson(self.low.max(200.0).min(rate), seed))?;
             } else {
                 let (at, before) = (clock::now(), self.server.usage(self.plan.transport));
-                tried = self.crowd.slot(self.plan.window, Pace::poisson(rate, seed))?;
+                tried = self.slot(self.plan.window, Pace::poisson(rate, seed))?;
                 let now = self.server.usage(self.plan.transport);
                 cpu_ns = now.zip(before).map(|(now, before)| now.since(&before).cpu_ns);
                 self.log.enter(at, &tried)?;

@@ -5,7 +5,7 @@ pub mod bench;
 mod field;
 pub mod race;
 pub mod search;
-mod show;
+pub mod show;
 mod track;
 pub mod units;
 
@@ -21,7 +21,7 @@ use crate::failure::{Failure, INCONCLUSIVE, INTERRUPTED, OK};
 use crate::output;
 
 /// Ctrl-C was pressed: what is there is printed.
-static STOP: AtomicBool = AtomicBool::new(false);
+pub static STOP: AtomicBool = AtomicBool::new(false);
 
 /// How a report is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -74,6 +74,15 @@ pub fn open_lab(own_network: bool) -> Result<Lab, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::runtime(format!("this program cannot be found on the disk: {error}")))?;
     Lab::open(&program, own_network).map_err(|error| Failure::runtime(format!("there is no place to measure: {error}")))
+}
+
+/// A place for experiments: a network, cores that do not sleep, and one of them for the client, as far as that is allowed.
+pub fn open_quiet_lab() -> Result<Lab, Failure> {
+    let mut lab = open_lab(true)?;
+    // Where one of them is refused the report says so.
+    let _ = lab.pin();
+    let _ = lab.keep_awake();
+    Ok(lab)
 }
 
 /// Begins; from now on Ctrl-C ends the run in order, and a second one at once.
@@ -133,7 +142,8 @@ fn print(report: &Report, format: report::Format) -> Result<(), Failure> {
     Ok(())
 }
 
-fn watch_for_stop() {
+/// From now on Ctrl-C ends the run in order, and a second one at once.
+pub fn watch_for_stop() {
     extern "C" fn stop(_signal: libc::c_int) {
         STOP.store(true, Ordering::Relaxed);
     }
@@ -148,6 +158,15 @@ fn watch_for_stop() {
         for signal in [libc::SIGINT, libc::SIGTERM].into_iter().chain(hang_up) {
             libc::sigaction(signal, &raw const action, std::ptr::null_mut());
         }
+    }
+}
+
+/// From now on Ctrl-C ends the program, as usual: while it waits for somebody's words there is nothing to end in order.
+pub fn leave_stop_to_the_kernel() {
+    // SAFETY: plain system calls, for signals that exist.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_DFL);
+        libc::signal(libc::SIGTERM, libc::SIG_DFL);
     }
 }
 

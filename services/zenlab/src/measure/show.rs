@@ -31,7 +31,8 @@ pub fn text(report: &Report, width: Option<usize>) -> Vec<String> {
     lines
 }
 
-const fn verdict(report: &Report) -> &'static str {
+/// Whether the report may be believed, in a word.
+pub const fn verdict(report: &Report) -> &'static str {
     match report.validity.verdict {
         Verdict::Valid => "Valid",
         Verdict::Unreliable => "Unreliable",
