@@ -19,11 +19,12 @@ pub(super) const CLAIM: Claim = Claim {
     name: "readiness",
     sentence: "select and poll cost more with every client that is connected, epoll does not",
     experiment: "Sixteen clients ask select, poll and epoll in turn, beside 0 to 9,000 who are connected and silent; at a rate that \
-                 leaves whoever finds it dearest half idle, the same for all, and 1,000 a second at the most. What a server takes while \
+                 leaves all of them half idle beside 900, and of 1,000 a second at the most. Who is saturated beside more is left out. What a server takes while \
                  nobody asks is no part of what a question costs.",
     question: "How many times dearer is a question with 900 silent clients? And with 9,000?",
-    does_not_show: "At such a rate a server mostly sleeps, and waking is most of what a question costs where nobody is silent. When \
-                    all clients are busy, one call reports many of them, and poll costs about what epoll does.",
+    does_not_show: "At such a rate a server mostly sleeps, and waking is most of what a question costs where nobody is silent. A call \
+                    that takes long finds several who have asked, so that far out poll's questions share its cost; and when all clients are \
+                    busy, one call reports many of them, and poll costs about what epoll does.",
     margin: 0.2,
     run,
 };
@@ -137,12 +138,12 @@ impl Subject {
     }
 }
 
-/// A rate at which the dearest point leaves its server [`HALF`] a core, in two digits.
+/// A rate at which all have [`HALF`] a core left beside as many as select has room for, in two digits.
 fn rate(experiment: &mut Experiment<'_>, steps: &[usize]) -> io::Result<f64> {
     experiment.tell("what is the dearest question?");
     let mut dearest: f64 = 1.0;
-    for (at, name) in SUBJECTS.into_iter().enumerate() {
-        let most = steps.iter().copied().filter(|&idle| takes_part(at, idle)).max().unwrap_or(0);
+    for name in SUBJECTS {
+        let most = steps.iter().copied().filter(|&idle| idle <= SELECT_ENDS).max().unwrap_or(0);
         let mut subject = subject(experiment, name)?;
         subject.surround(experiment, most)?;
         let rest = subject.rest();
@@ -230,7 +231,8 @@ impl Found {
     fn verdict(&self) -> Verdict {
         let (with_select, last) = (self.last(&[SELECT, POLL, EPOLL]), self.last(&[POLL, EPOLL]));
         let grows = |subject, step, least| self.growth(subject, step).is_some_and(|growth| growth > least);
-        let epoll_stays = self.growth(EPOLL, last).is_some_and(|growth| growth < 1.5);
+        // What so many clients need in memory pushes a sleeping server's own out of the caches: that much is no growth.
+        let epoll_stays = self.growth(EPOLL, self.last(&[EPOLL])).is_some_and(|growth| growth < 2.0);
         let is_alike = self.spread().is_some_and(|spread| spread <= ALIKE);
         if grows(POLL, last, 2.0) && grows(SELECT, with_select, 1.25) && epoll_stays && is_alike {
             Verdict::Holds
@@ -265,6 +267,10 @@ impl Found {
                 times(self.growth(POLL, last)),
                 times(self.growth(EPOLL, last)),
             ));
+        }
+        let of_epoll = self.last(&[EPOLL]);
+        if of_epoll > last {
+            all.push(format!("With {} it costs epoll {}.", self.steps[of_epoll], times(self.growth(EPOLL, of_epoll))));
         }
         all.extend(self.beside_poll());
         all.extend(self.saturated());
@@ -388,7 +394,7 @@ mod tests {
         let mut found = found(USUAL);
         found.points[POLL][2] = Some(Point { cpu_us: Some(991.0), is_saturated: true });
         let said = found.sentences().join(" ");
-        assert!(!said.contains("With 9000 it costs"), "{said}");
+        assert!(!said.contains("it costs poll 32") && said.contains("With 9000 it costs epoll 1.1 times."), "{said}");
         assert!(said.contains("not known there: poll beside 9000."), "{said}");
         assert_eq!(found.table().rows[POLL].cells[2].text, "saturated");
         let chart = found.chart();
