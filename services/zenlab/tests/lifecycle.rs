@@ -433,34 +433,11 @@ fn the_settings_file_is_read_again_on_sighup() {
     server.stop();
 }
 
-/// A server that is handed its listener, as by systemd.
-fn start_with_listener(name: &str, listener: &std::net::TcpListener) -> Server {
-    use std::os::fd::AsRawFd;
-    let (fd, address) = (listener.as_raw_fd(), listener.local_addr().unwrap());
-    let pass = move || {
-        // SAFETY: plain system calls between fork and exec; the number goes to the place where the protocol wants it. One
-        // that was there already would still be closed by exec.
-        match unsafe { (libc::dup2(fd, 3), libc::fcntl(3, libc::F_SETFD, 0)) } {
-            (3, 0) => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        }
-    };
-    Server::start_with(name, &[], &[], |command| {
-        // The shell knows its own number, which will be the server's.
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "LISTEN_PID=$$ exec \"$@\"", "sh", ZENLAB]).args(command.get_args());
-        shell.args(["--listen", &format!("tcp://{address}")]).env("LISTEN_FDS", "1");
-        // SAFETY: see there.
-        unsafe { shell.pre_exec(pass) };
-        *command = shell;
-    })
-}
-
 #[test]
 fn sockets_can_be_passed_by_whoever_starts_the_server() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = start_with_listener("epoll", &listener);
+    let server = Server::start_with_listener("epoll", &listener);
     // Nobody else could have bound that address: it is taken, by the very socket that was passed.
     let mut client = std::net::TcpStream::connect(address).unwrap();
     std::io::Write::write_all(&mut client, Q).unwrap();
@@ -489,7 +466,7 @@ fn a_ring_finds_clients_of_whom_another_was_told() {
     // SAFETY: the operation names no memory. Nobody looks after this ring, so it is woken and takes nobody.
     unsafe { other.submission().push(&accept).unwrap() };
     assert_eq!(other.submit().unwrap(), 1);
-    let server = start_with_listener("io_uring", &listener);
+    let server = Server::start_with_listener("io_uring", &listener);
     assert!(visit(&listener.local_addr().unwrap().to_string()).is_some());
     server.stop();
 }

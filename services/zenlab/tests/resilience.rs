@@ -5,22 +5,19 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
 use support::client::{A, BAD_BYTE, Datagram, End, Q, Stream};
 use support::process::{Process, descendants, raise_descriptor_limit};
-use support::{Architecture, Server, ZENLAB, for_each, for_each_alone, registry, wait_for};
+use support::{Architecture, Server, for_each, for_each_alone, registry, wait_for};
 
 #[test]
 fn a_listener_that_fails_is_told_of() {
     for_each(registry(), |architecture| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = start_with_listener(&architecture.name, &listener);
+        let server = Server::start_with_listener(&architecture.name, &listener);
         assert!(!server.log().iter().any(|line| line.contains("accept failed")));
         // It is the server's own: from now on accept(2) fails for everybody who has it.
         socket2::SockRef::from(&listener).shutdown(std::net::Shutdown::Both).unwrap();
@@ -30,27 +27,6 @@ fn a_listener_that_fails_is_told_of() {
         server.stop();
         Vec::new()
     });
-}
-
-/// Passes the listener to the server: see `LISTEN_FDS` of sd_listen_fds(3).
-fn start_with_listener(name: &str, listener: &TcpListener) -> Server {
-    let (fd, address) = (listener.as_raw_fd(), listener.local_addr().unwrap());
-    let pass = move || {
-        // SAFETY: plain system calls between fork and exec; the number goes to the place where the protocol wants it.
-        match unsafe { (libc::dup2(fd, 3), libc::fcntl(3, libc::F_SETFD, 0)) } {
-            (3, 0) => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        }
-    };
-    Server::start_with(name, &[], &[], |command| {
-        // The shell knows its own number, which will be the server's.
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "LISTEN_PID=$$ exec \"$@\"", "sh", ZENLAB]).args(command.get_args());
-        shell.args(["--listen", &format!("tcp://{address}")]).env("LISTEN_FDS", "1");
-        // SAFETY: see there.
-        unsafe { shell.pre_exec(pass) };
-        *command = shell;
-    })
 }
 
 #[test]

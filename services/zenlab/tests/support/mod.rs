@@ -15,6 +15,9 @@ pub mod client;
 pub mod process;
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -146,6 +149,28 @@ impl Server {
 
     pub fn start_on(name: &str, transports: &[&str], settings: &[&str]) -> Self {
         Self::start_with(name, transports, settings, |_| {})
+    }
+
+    /// A server that is handed its listener, as by systemd: see `LISTEN_FDS` of sd_listen_fds(3).
+    pub fn start_with_listener(name: &str, listener: &TcpListener) -> Self {
+        let (fd, address) = (listener.as_raw_fd(), listener.local_addr().unwrap());
+        let pass = move || {
+            // SAFETY: plain system calls between fork and exec; the number goes to the place where the protocol wants it. One
+            // that was there already would still be closed by exec.
+            match unsafe { (libc::dup2(fd, 3), libc::fcntl(3, libc::F_SETFD, 0)) } {
+                (3, 0) => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        };
+        Self::start_with(name, &[], &[], |command| {
+            // The shell knows its own number, which will be the server's.
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "LISTEN_PID=$$ exec \"$@\"", "sh", ZENLAB]).args(command.get_args());
+            shell.args(["--listen", &format!("tcp://{address}")]).env("LISTEN_FDS", "1");
+            // SAFETY: see there.
+            unsafe { shell.pre_exec(pass) };
+            *command = shell;
+        })
     }
 
     /// As [`Self::start_on`], with changes to the command.
