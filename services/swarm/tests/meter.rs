@@ -8,7 +8,7 @@ use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use support::{answer_by, count, deaf, light, right, start, tcp, udp, wait_for, wait_for_snapshot};
+use support::{answer_after, answer_by, count, deaf, light, right, start, tcp, udp, wait_for, wait_for_snapshot};
 use swarm::{Kind, Outcome, Population};
 use zen::{Endpoint, Transport};
 
@@ -204,13 +204,7 @@ fn an_answer_that_nobody_has_asked_for_is_counted() {
 fn a_server_that_pauses_is_seen_from_the_instants_at_which_it_should_have_been_asked() {
     // One connection, one answer every 20 ms at best, but a hundred questions a second: the queue grows, and so must what
     // the clients see, although each question by itself takes no longer than 20 ms.
-    let slow = |client: TcpStream| {
-        answer_by(client, |_, right| {
-            thread::sleep(Duration::from_millis(20));
-            Some(right.into())
-        });
-    };
-    let service = start(tcp(slow), |plan| {
+    let service = start(tcp(answer_after::<20>), |plan| {
         plan.timeout_seconds = 30.0;
         light(plan, Kind::Steady, 100.0, 1);
     });

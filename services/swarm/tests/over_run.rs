@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{answer_by, answer_right, ask, change, light, start, tcp, wait_for};
+use support::{answer_after, answer_by, answer_right, ask, change, light, start, tcp, wait_for};
 use swarm::{Kind, Service};
 
 /// A server whose first answer takes its time.
@@ -103,13 +103,7 @@ fn who_waits_is_asked_slowly_where_the_rate_has_come_to_nothing() {
 #[test]
 fn who_waits_when_a_pause_begins_is_not_asked_after_it() {
     // It answers far less than it is asked.
-    let slow = |client: TcpStream| {
-        answer_by(client, |_, right| {
-            thread::sleep(Duration::from_millis(50));
-            Some(right.into())
-        });
-    };
-    let service = start(tcp(slow), |plan| light(plan, Kind::Steady, 200.0, 1));
+    let service = start(tcp(answer_after::<50>), |plan| light(plan, Kind::Steady, 200.0, 1));
     wait_for(&service, "a queue", |ledger| ledger.waiting >= 20);
     assert_eq!(ask(&service, "POST", "/api/v1/pause", &[], "").status, 200);
     let at_rest = wait_for(&service, "rest", |ledger| ledger.waiting + ledger.in_flight == 0);

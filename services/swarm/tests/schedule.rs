@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::{
-    answer_by, answer_right, ask, change, deaf, metric, metrics, plan, read, seen, settings, start, tcp, tcp_on,
-    wait_for, wait_until,
+    answer_after, answer_by, answer_right, ask, change, deaf, metric, metrics, plan, read, seen, settings, start, tcp,
+    tcp_on, wait_for, wait_until,
 };
 use swarm::{Kind, Mode, Plan, Service, Spotlight};
 
@@ -51,13 +51,7 @@ fn a_pause_of_the_server_is_seen_by_all_that_should_have_been_asked_meanwhile() 
 
 #[test]
 fn a_delay_is_seen_as_what_it_is() {
-    let delay = |client: TcpStream| {
-        answer_by(client, |_, right| {
-            thread::sleep(Duration::from_millis(30));
-            Some(right.into())
-        });
-    };
-    let service = start(tcp(delay), |_| {});
+    let service = start(tcp(answer_after::<30>), |_| {});
     let snapshot = wait_for(&service, "answers", |ledger| ledger.ok() >= 30);
     assert!(snapshot.p50_us.unwrap() >= 29_900.0, "{snapshot:?}");
     assert!(snapshot.service_p50_us.unwrap() >= 29_900.0, "{snapshot:?}");

@@ -104,6 +104,14 @@ pub fn converse(mut client: TcpStream, mut heard: impl FnMut(&[u8])) {
     }
 }
 
+/// Answers every question so many milliseconds after it has come.
+pub fn answer_after<const MILLIS: u64>(client: TcpStream) {
+    answer_by(client, |_, right| {
+        thread::sleep(Duration::from_millis(MILLIS));
+        Some(right.into())
+    });
+}
+
 /// Serves a client as the protocol says.
 pub fn honest(client: TcpStream) {
     converse(client, |_| {});
